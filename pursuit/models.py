@@ -1,4 +1,4 @@
-"""The nouns of section 1 of the design as frozen models. What crosses a boundary is one of these, never a dict."""
+"""The nouns of the design as frozen models. What crosses a boundary is one of these, never a dict."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def _relative(path: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-RelativePath = Annotated[
-    str, StringConstraints(min_length=1, max_length=500), AfterValidator(_relative)
-]
+RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_relative)]
 
 
 class Frozen(BaseModel):

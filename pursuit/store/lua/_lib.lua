@@ -1,0 +1,126 @@
+-- Shared by every script and put in front of it. The words are those of docs/how-it-works.md.
+--
+-- Every script gets the same two keys and the time, so that they needn't be spelled out again:
+--   KEYS[1]  the goal's hash; the goal's other keys begin with it
+--   KEYS[2]  the due index of the goal's shard
+--   ARGV[1]  now in ms, or '' for the time of Redis (tests pass a clock of their own)
+-- All keys of a goal carry its shard's tag, so on a cluster they live in one slot.
+
+local goal, due = KEYS[1], KEYS[2]
+local now = tonumber(ARGV[1])
+if not now then
+    local t = redis.call('TIME')
+    now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local SCHEMA = 1
+local NEVER = '+inf'
+local goal_id = string.match(goal, ':goal:(.+)$')
+local shard = string.match(goal, '^(.-):goal:')
+
+local function ms(number) return string.format('%.0f', number) end
+local function get(field) return redis.call('HGET', goal, field) end
+local function set(...) redis.call('HSET', goal, ...) end
+local function count(field, by) return redis.call('HINCRBY', goal, field, by) end
+local function round_of(job) return string.match(job, '^r(%d+)%-') end
+local function kind_of(job)
+    local name = string.match(job, '^r%d+%-(.+)$')
+    if name == 'plan' or name == 'verify' then return name end
+    return 'subtask'
+end
+local function final(status) return status == 'completed' or status == 'cancelled' end
+local function fail(code, text) return redis.error_reply(code .. ' ' .. (text or '')) end
+
+-- Jobs: one JSON record a job, in one hash a round.
+local function load(job)
+    local text = redis.call('HGET', goal .. ':jobs:' .. round_of(job), job)
+    if text then return cjson.decode(text) end
+    return nil
+end
+local function save(job, record)
+    redis.call('HSET', goal .. ':jobs:' .. round_of(job), job, cjson.encode(record))
+end
+local function attend(job, at) redis.call('ZADD', due, at, goal_id .. ' ' .. job) end
+local function open_job(job, brief, at)
+    if brief ~= '' then redis.call('HSET', goal .. ':briefs:' .. round_of(job), job, brief) end
+    redis.call('SADD', goal .. ':open', job)
+    save(job, {kind = kind_of(job), state = 'queued', attempt = 0, dispatches = 0})
+    attend(job, at)
+end
+
+-- Events: a gapless number, the time, who did it, and JSON data.
+local function event(kind, actor, data)
+    if type(data) == 'table' then data = cjson.encode(data) end
+    redis.call('XADD', goal .. ':events', 'MAXLEN', '~', '20000', '*', 'seq', count('seq', 1),
+        'type', kind, 'at', ms(now), 'actor', actor, 'data', data)
+end
+
+-- Statuses: moved together with the listing index, the revision and the event.
+local function move(status, reason, detail, actor)
+    local from = get('status')
+    -- only running time counts as used wall-clock
+    if from == 'running' then count('used_ms', now - tonumber(get('running_since') or ms(now))) end
+    if status == 'running' then set('running_since', ms(now)) end
+    redis.call('ZREM', shard .. ':goals:' .. from, goal_id)
+    redis.call('ZADD', shard .. ':goals:' .. status, get('created_at'), goal_id)
+    set('status', status, 'reason', reason, 'detail', detail, 'updated_at', ms(now))
+    count('revision', 1)
+    event('goal.status', actor, {from = from, to = status, reason = reason, detail = detail,
+        round = tonumber(get('round')), epoch = tonumber(get('epoch'))})
+end
+local function phase(name)
+    set('phase', name, 'updated_at', ms(now))
+    count('revision', 1)
+end
+
+-- The end: no job is open, nothing is due, and every key gets an expiry.
+local function close(status, reason, detail, actor)
+    for _, job in ipairs(redis.call('SMEMBERS', goal .. ':open')) do
+        local record = load(job)
+        record.state, record.owner = 'cancelled', nil
+        save(job, record)
+        redis.call('ZREM', due, goal_id .. ' ' .. job)
+    end
+    redis.call('DEL', goal .. ':open')
+    set('finished_at', ms(now), 'leased', 0, 'parked', 0, 'join:' .. get('round'), 0)
+    count('epoch', 1)
+    move(status, reason, detail, actor)
+    local keep = tonumber(get('retention'))
+    local keys = {goal, goal .. ':events', goal .. ':artifacts', goal .. ':questions'}
+    for round = 1, tonumber(get('round')) do
+        for _, name in ipairs({':jobs:', ':briefs:', ':results:'}) do
+            keys[#keys + 1] = goal .. name .. round
+        end
+    end
+    for _, key in ipairs(keys) do redis.call('EXPIRE', key, keep) end
+    redis.call('ZADD', shard .. ':expiring', ms(now + keep * 1000), goal_id)
+end
+
+-- Whether a person's wish or an open question leaves nothing to do; called after each release of a job.
+local function settle()
+    local status = get('status')
+    if status ~= 'running' then return end
+    if get('wish') == 'pause' and tonumber(get('leased')) == 0 then
+        move('paused', 'person', get('wish_reason') or '', 'engine')
+    elseif tonumber(get('parked')) > 0 and tonumber(get('parked')) == redis.call('SCARD', goal .. ':open') then
+        move('blocked', 'question', 'every sub-agent that is left waits for an answer', 'engine')
+    end
+end
+
+-- A job's end, however it came about: recorded, counted in the join, and the verification opened by the last.
+-- Returns 1 when this opened the verification.
+local function conclude(job, record, state, result, grace)
+    local round = round_of(job)
+    if record.state == 'leased' then count('leased', -1) end
+    if record.state == 'parked' then count('parked', -1) end
+    record.state, record.lease, record.ended = state, nil, now
+    save(job, record)
+    redis.call('HSET', goal .. ':results:' .. round, job, result)
+    redis.call('SREM', goal .. ':open', job)
+    redis.call('ZREM', due, goal_id .. ' ' .. job)
+    if record.kind ~= 'subtask' then return 0 end
+    if count('join:' .. round, -1) > 0 then return 0 end
+    open_job('r' .. round .. '-verify', '', ms(now + grace))
+    phase('verifying')
+    return 1
+end

@@ -1,0 +1,50 @@
+-- Takes a job out of the way without a result: it waits for a person, or for the goal to be resumed.
+--
+-- KEYS[1] goal      hash  counters, status
+-- KEYS[2] due       zset  the entry stays, at no time
+-- ARGV[1] now       ms, or '' for the time of Redis
+-- ARGV[2] job       r<round>-<name>
+-- ARGV[3] nonce     the attempt's fence
+-- ARGV[4] why       question: until it is answered; release: until a resume, journal kept;
+--                   block: the goal is blocked, and a resume gives the job fresh attempts
+-- ARGV[5] question  id, for why = question
+-- ARGV[6] data      JSON of the question
+-- ARGV[7] reason    for why = block
+-- ARGV[8] detail    for why = block
+--
+-- returns {PARKED, status} or {READY} (the question has its answer already) or {LOST} or {GONE}
+
+local job, why, question = ARGV[2], ARGV[4], ARGV[5]
+local status = get('status')
+if not status or final(status) then return {'GONE'} end
+local record = load(job)
+if not record then return {'LOST'} end
+if record.parked_by == ARGV[3] and record.state ~= 'leased' then return {'PARKED', status} end
+if record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
+local known = question ~= '' and redis.call('HGET', goal .. ':questions', question)
+if known and cjson.decode(known).answer then return {'READY'} end
+
+count('leased', -1)
+record.owner, record.lease, record.parked_by = nil, nil, ARGV[3]
+record.attempt = record.attempt - 1
+record.state = 'queued'
+attend(job, NEVER)
+if why == 'question' then
+    record.state, record.question = 'parked', question
+    count('parked', 1)
+    if not known then
+        redis.call('HSET', goal .. ':questions', question, ARGV[6])
+        redis.call('ZADD', shard .. ':inbox', ms(now), goal_id .. ' ' .. question)
+        event('question.asked', 'subagent', ARGV[6])
+    end
+    event('subtask.waiting', 'subagent', {subtask = job, question = question})
+elseif why == 'release' then
+    if get('wish') ~= 'pause' then attend(job, ms(now)) end
+    if record.kind == 'subtask' then event('subtask.waiting', 'engine', {subtask = job, why = 'paused'}) end
+else
+    record.attempt = 0
+end
+save(job, record)
+if why == 'block' and status == 'running' then move('blocked', ARGV[7], ARGV[8], 'engine') end
+settle()
+return {'PARKED', get('status')}

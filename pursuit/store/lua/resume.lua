@@ -1,0 +1,55 @@
+-- Takes a paused or blocked goal up again, if asked with a larger budget.
+--
+-- KEYS[1] goal    hash  wish, status, budget
+-- KEYS[2] due     zset  every open job that isn't parked becomes due now
+-- ARGV[1] now     ms, or '' for the time of Redis
+-- ARGV[2] reason  a person's words
+-- ARGV[3] add     JSON {part of the budget: how much more}
+--
+-- returns {CHANGED | ALREADY, status}
+-- errors  GOALSTATE <status>  the goal is final
+--         NOTFOUND            there is no such goal
+
+local status = get('status')
+if not status then return fail('NOTFOUND', goal_id) end
+if final(status) then return fail('GOALSTATE', status) end
+local added = false
+for part, more in pairs(cjson.decode(ARGV[3])) do
+    if redis.call('HEXISTS', goal, 'budget_' .. part) == 1 then
+        count('budget_' .. part, more)
+        added = true
+    end
+end
+local stopped = status == 'paused' or status == 'blocked'
+if not stopped and get('wish') == 'run' then
+    if added then count('revision', 1) end
+    return {added and 'CHANGED' or 'ALREADY', status}
+end
+
+set('wish', 'run', 'wish_reason', '', 'updated_at', ms(now))
+count('epoch', 1)
+-- a person who takes up a stalled goal gives it another chance: the counts that stopped it start anew
+if status == 'blocked' then redis.call('HDEL', goal, 'streak') end
+local open = redis.call('SMEMBERS', goal .. ':open')
+for _, job in ipairs(open) do
+    local record = load(job)
+    if record.state == 'queued' then
+        record.dispatches = 0
+        save(job, record)
+        attend(job, ms(now))
+    end
+end
+if #open == 0 then
+    local round = tonumber(get('round')) + 1
+    set('round', round)
+    phase('planning')
+    open_job('r' .. round .. '-plan', '', ms(now))
+end
+if stopped then
+    move(get('started_at') and 'running' or 'queued', get('started_at') and '' or 'submitted', ARGV[2], 'person')
+else
+    count('revision', 1)
+    event('goal.status', 'person', {from = status, to = status, reason = 'person', wish = 'run', detail = ARGV[2]})
+end
+settle()
+return {'CHANGED', get('status')}

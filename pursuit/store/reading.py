@@ -1,0 +1,253 @@
+"""The store: reading. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from pursuit.errors import InvalidRequest, NotFound, StoreUnavailable
+from pursuit.models import (
+    Artifact,
+    Digest,
+    Entry,
+    Event,
+    Goal,
+    Job,
+    JobRef,
+    PlannedRound,
+    Question,
+    RoundRecord,
+    Verdict,
+)
+from pursuit.state import Status
+from pursuit.store.keys import Keys
+from pursuit.store.replies import event_of, goal_of, question_of
+
+
+class Reading:
+    """Everything that can be read of goals."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self.redis = redis
+        self.keys = keys
+
+    async def goal(self, goal: str) -> Goal:
+        """The goal as it stands. Raises NotFound."""
+        return (await self.goals([goal]))[0]
+
+    async def goals(self, ids: Sequence[str], *, missing_ok: bool = False) -> list[Goal]:
+        pipe = self.redis.pipeline(transaction=False)
+        pipe.time()
+        for goal in ids:
+            pipe.hgetall(self.keys.goal(goal))
+            pipe.scard(self.keys.goal(goal) + ":open")
+        (seconds, micros), *replies = await reach(pipe.execute())
+        now = seconds * 1000 + micros // 1000
+        found = []
+        for goal, fields, open_jobs in zip(ids, replies[::2], replies[1::2], strict=True):
+            if fields:
+                found.append(goal_of(fields, open_jobs, now))
+            elif not missing_ok:
+                raise NotFound(f"there is no goal {goal[:80]!r}")
+        return found
+
+    async def list_goals(
+        self,
+        *,
+        statuses: Iterable[Status] = tuple(Status),
+        limit: int = 50,
+        cursor: str | None = None,
+        oldest_first: bool = False,
+    ) -> tuple[list[Goal], str | None]:
+        """A page of goals by time of submission, and the cursor of the next one."""
+        after = _decode_cursor(cursor) if cursor else None
+        pipe = self.redis.pipeline(transaction=False)
+        for shard in range(self.keys.shards):
+            for status in statuses:
+                _range(pipe, self.keys.listing(shard, status), after, limit + 50, oldest_first)
+        pages = await reach(pipe.execute())
+        rows = sorted({(int(at), goal) for page in pages for goal, at in page}, reverse=not oldest_first)
+        if after:
+            rows = [row for row in rows if (row > after if oldest_first else row < after)]
+        chosen = rows[:limit]
+        following = _encode_cursor(*chosen[-1]) if len(rows) > limit else None
+        return await self.goals([goal for _, goal in chosen], missing_ok=True), following
+
+    async def jobs(self, goal: str, round_number: int) -> dict[str, Job]:
+        """A round's jobs by id."""
+        kept = await reach(self.redis.hgetall(self.keys.jobs(goal, round_number)))
+        return {
+            job: Job.model_validate({"id": job, **json.loads(text)}) for job, text in sorted(kept.items())
+        }
+
+    async def job(self, ref: JobRef) -> Job:
+        text = await reach(self.redis.hget(self.keys.jobs(ref.goal, ref.round), ref.job))
+        if text is None:
+            raise NotFound(f"goal {ref.goal} has no subtask {ref.job}")
+        return Job.model_validate({"id": ref.job, **json.loads(text)})
+
+    async def transcript_of(self, ref: JobRef) -> str | None:
+        """The blob of an ended job's journal, by hash; None while the journal is still here."""
+        text = await reach(self.redis.hget(self.keys.jobs(ref.goal, ref.round), ref.job))
+        return json.loads(text).get("transcript") if text else None
+
+    async def briefs(self, goal: str, round_number: int) -> dict[str, str]:
+        kept: dict[str, str] = await reach(self.redis.hgetall(self.keys.briefs(goal, round_number)))
+        return kept
+
+    async def results(self, goal: str, round_number: int) -> dict[str, str]:
+        """A round's results by job id, as JSON."""
+        kept: dict[str, str] = await reach(self.redis.hgetall(self.keys.results(goal, round_number)))
+        return kept
+
+    async def digests(self, goal: str, round_number: int) -> dict[str, Digest]:
+        kept = await self.results(goal, round_number)
+        return {
+            job: Digest.model_validate_json(text)
+            for job, text in sorted(kept.items())
+            if not job.endswith(("-plan", "-verify"))
+        }
+
+    async def round(self, goal: str, number: int) -> RoundRecord:
+        """A round as it is shown. Raises NotFound."""
+        jobs = await self.jobs(goal, number)
+        if not jobs:
+            raise NotFound(f"goal {goal} has no round {number}")
+        names = [f"r{number}-plan", f"r{number}-verify"]
+        plan, verified = await reach(self.redis.hmget(self.keys.results(goal, number), names))
+        states: dict[str, int] = {}
+        for job in jobs.values():
+            if job.kind == "subtask":
+                states[job.state] = states.get(job.state, 0) + 1
+        outcome = json.loads(verified) if verified else {}
+        return RoundRecord(
+            number=number,
+            plan=PlannedRound.model_validate_json(plan) if plan else None,
+            subtasks=states,
+            verdict=Verdict.model_validate(outcome["verdict"]) if outcome else None,
+            decision=outcome.get("decision"),
+        )
+
+    async def journal_of(self, ref: JobRef) -> list[Entry]:
+        """What a job has recorded so far."""
+        kept = await reach(self.redis.lrange(self.keys.journal(ref.goal, ref.job), 0, -1))
+        return [Entry.model_validate_json(text) for text in kept]
+
+    async def artifacts(self, goal: str) -> list[Artifact]:
+        kept = await reach(self.redis.hgetall(self.keys.artifacts(goal)))
+        return [Artifact.model_validate_json(text) for _, text in sorted(kept.items())]
+
+    async def questions(self, goal: str) -> list[Question]:
+        kept = await reach(self.redis.hgetall(self.keys.questions(goal)))
+        return sorted((question_of(goal, text) for text in kept.values()), key=lambda q: (q.asked_at, q.id))
+
+    async def question(self, goal: str, question: str) -> Question:
+        text = await reach(self.redis.hget(self.keys.questions(goal), question))
+        if text is None:
+            raise NotFound(f"there is no question {question[:80]!r}")
+        return question_of(goal, text)
+
+    async def inbox(self) -> list[Question]:
+        """The open questions of all goals, oldest first."""
+        found = []
+        for shard in range(self.keys.shards):
+            for member in await reach(self.redis.zrange(self.keys.inbox_of(shard), 0, -1)):
+                goal, _, question = member.partition(" ")
+                text = await reach(self.redis.hget(self.keys.questions(goal), question))
+                if text:
+                    found.append(question_of(goal, text))
+        return sorted(found, key=lambda q: q.asked_at)
+
+    # --- events -----------------------------------------------------------------------------
+
+    async def events(self, goal: str, *, after: str | None = None, limit: int = 100) -> list[Event]:
+        """A page of a goal's log, from the event after the one with this id."""
+        start = f"({check_event_id(after)}" if after else "-"
+        kept = await reach(self.redis.xrange(self.keys.events(goal), start, "+", count=limit))
+        return [event_of(stream_id, fields) for stream_id, fields in kept]
+
+    async def follow(self, goal: str, after: str, *, wait: float) -> list[Event]:
+        """The events after an id, waiting up to `wait` seconds for the first."""
+        kept = await reach(
+            self.redis.xread({self.keys.events(goal): after}, count=500, block=max(1, int(wait * 1000)))
+        )
+        pairs = (list(kept.values()) if isinstance(kept, dict) else [kept[0][1]]) if kept else []
+        flat = pairs[0] if pairs else []
+        rows = flat[0] if flat and isinstance(flat[0], list) else flat
+        return [event_of(stream_id, fields) for stream_id, fields in rows]
+
+    # --- the due index ----------------------------------------------------------------------
+
+    async def due(self, shard: int, *, now: int | None = None, limit: int = 100) -> list[JobRef]:
+        """Jobs of a shard whose time has come."""
+        if now is None:
+            seconds, micros = await reach(self.redis.time())
+            now = seconds * 1000 + micros // 1000
+        members = await reach(
+            self.redis.zrangebyscore(self.keys.due_of(shard), "-inf", now, start=0, num=limit)
+        )
+        return [JobRef(goal=goal, job=job) for goal, _, job in (m.partition(" ") for m in members)]
+
+    async def lead(self, shard: int, name: str, seconds: float) -> bool:
+        """Whether `name` may sweep this shard now. It only saves work: correctness never depends on it."""
+        key = self.keys.sweeper_of(shard)
+        if await reach(self.redis.set(key, name, nx=True, px=int(seconds * 1000))):
+            return True
+        if await reach(self.redis.get(key)) != name:
+            return False
+        await reach(self.redis.pexpire(key, int(seconds * 1000)))
+        return True
+
+    async def count(self, *statuses: Status) -> int:
+        """How many goals are in any of these statuses."""
+        pipe = self.redis.pipeline(transaction=False)
+        for shard in range(self.keys.shards):
+            for status in statuses:
+                pipe.zcard(self.keys.listing(shard, status))
+        return sum(await reach(pipe.execute()))
+
+
+async def reach(call: Any) -> Any:
+    """The answer of Redis; raises StoreUnavailable where it can't be reached."""
+    try:
+        return await call
+    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError, OSError) as error:
+        raise StoreUnavailable(f"Redis: {error}") from error
+
+
+def check_event_id(text: str) -> str:
+    """The id of an event as it came from outside. Raises InvalidRequest where it isn't one."""
+    head, _, tail = text.partition("-")
+    if not (head.isdigit() and (tail.isdigit() or not tail)) or len(text) > 40:
+        raise InvalidRequest(
+            f"{text[:60]!r} is no event id", action="Use the `id` of an event, such as 1764000000000-0."
+        )
+    return text
+
+
+def _range(pipe: Any, key: str, after: tuple[int, str] | None, limit: int, oldest_first: bool) -> None:
+    if oldest_first:
+        pipe.zrangebyscore(key, after[0] if after else "-inf", "+inf", start=0, num=limit, withscores=True)
+    else:
+        pipe.zrevrangebyscore(key, after[0] if after else "+inf", "-inf", start=0, num=limit, withscores=True)
+
+
+def _encode_cursor(at: int, goal: str) -> str:
+    return base64.urlsafe_b64encode(f"{at} {goal}".encode()).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        at, _, goal = text.partition(" ")
+        return int(at), goal
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest(
+            "`cursor` isn't one of ours", action="Use the `next_cursor` of the page before, unchanged."
+        ) from error

@@ -1,0 +1,207 @@
+"""What the store's methods answer, and how Redis hashes become models."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pursuit.models import (
+    Budget,
+    Contract,
+    Criterion,
+    Event,
+    Finding,
+    Frozen,
+    Goal,
+    Input,
+    JobRef,
+    Question,
+    Streak,
+    Submission,
+    Tally,
+    Usage,
+)
+
+
+class Start(StrEnum):
+    """Whether a job may be run by who asked."""
+
+    RUN = "RUN"
+    BUSY = "BUSY"
+    DONE = "DONE"
+    HOLD = "HOLD"
+    GONE = "GONE"
+    DEAD = "DEAD"
+
+
+class Fence(StrEnum):
+    """Whether an attempt still owns its job."""
+
+    KEPT = "KEPT"
+    HAVE = "HAVE"
+    LOST = "LOST"
+    GONE = "GONE"
+
+
+class Attempt(Frozen):
+    """One try at a job by one worker, fenced by a nonce."""
+
+    ref: JobRef
+    nonce: str
+    number: int
+    journal_length: int
+    brief: str
+
+
+class Beat(Frozen):
+    """What a heartbeat or a journal entry comes back with."""
+
+    fence: Fence
+    wish: str = ""
+    used_steps: int = 0
+
+
+class Finished(Frozen):
+    """What recording a result came to."""
+
+    verdict: str
+    verify: JobRef | None = None
+
+    @property
+    def recorded(self) -> bool:
+        return self.verdict in ("FIRST", "DUP")
+
+
+class Swept(Frozen):
+    """A job that must be published now."""
+
+    publish: tuple[JobRef, ...] = ()
+    buried: tuple[JobRef, ...] = ()
+
+
+class Command(Frozen):
+    """What a person's command came to: `changed`, or it was so already."""
+
+    changed: bool
+    status: str
+
+
+def when(ms: str | int | float | None) -> datetime | None:
+    return datetime.fromtimestamp(float(ms) / 1000, UTC) if ms not in (None, "") else None
+
+
+def new_fields(goal: str, submission: Submission, retention_seconds: int) -> list[str]:
+    """A submission as the flat fields and values of the goal's hash."""
+    budget = submission.budget
+    fields: dict[str, Any] = {
+        "id": goal,
+        "objective": submission.objective,
+        "contract": first_contract(submission).model_dump_json(),
+        "inputs": json.dumps([item.model_dump() for item in submission.inputs]),
+        "labels": json.dumps(submission.labels),
+        "retention": retention_seconds,
+    }
+    for part, limit in budget.model_dump().items():
+        if limit is not None:
+            fields[f"budget_{part}"] = limit
+    return [str(word) for pair in fields.items() for word in pair]
+
+
+def first_contract(submission: Submission) -> Contract:
+    """Revision 1. A goal without criteria has one: that its objective is met, which a judge must find."""
+    criteria = submission.criteria or [Criterion(text="The objective is met in full.")]
+    return Contract(
+        revision=1,
+        objective=submission.objective,
+        criteria=tuple(criteria),
+        constraints=tuple(submission.constraints),
+    )
+
+
+def goal_of(fields: dict[str, str], open_jobs: int, now: int) -> Goal:
+    """The goal that a hash of Redis holds."""
+    number = int(fields["round"])
+    whole = {name: int(value) for name, value in fields.items() if name.startswith(("used_", "budget_"))}
+    return Goal.model_validate(
+        {
+            "id": fields["id"],
+            "version": int(fields["v"]),
+            "status": fields["status"],
+            "reason": fields.get("reason") or None,
+            "detail": fields.get("detail", ""),
+            "wish": fields["wish"],
+            "epoch": int(fields["epoch"]),
+            "round": number,
+            "phase": fields["phase"],
+            "revision": int(fields["revision"]),
+            "seq": int(fields["seq"]),
+            "contract": Contract.model_validate_json(fields["contract"]),
+            "inputs": [Input.model_validate(item) for item in json.loads(fields["inputs"])],
+            "budget": Budget(
+                **{n.removeprefix("budget_"): v for n, v in whole.items() if n.startswith("budget_")}
+            ),
+            "usage": _usage(fields, whole, number, now),
+            "labels": json.loads(fields["labels"]),
+            "streak": Streak.model_validate_json(fields.get("streak") or "{}"),
+            "findings": [Finding.model_validate(item) for item in json.loads(fields.get("findings") or "[]")],
+            "tally": _tally(fields, number, open_jobs),
+            "created_at": when(fields["created_at"]),
+            "updated_at": when(fields["updated_at"]),
+            "started_at": when(fields.get("started_at")),
+            "finished_at": when(fields.get("finished_at")),
+        }
+    )
+
+
+def _usage(fields: dict[str, str], whole: dict[str, int], number: int, now: int) -> Usage:
+    seconds = whole.get("used_ms", 0) / 1000
+    if fields["status"] == "running" and "running_since" in fields:
+        seconds += max(0, now - int(fields["running_since"])) / 1000
+    return Usage(
+        rounds=number,
+        steps=whole.get("used_steps", 0),
+        subagents=whole.get("used_subagents", 0),
+        tokens_in=whole.get("used_tokens_in", 0),
+        tokens_out=whole.get("used_tokens_out", 0),
+        seconds=round(seconds, 3),
+    )
+
+
+def _tally(fields: dict[str, str], number: int, open_jobs: int) -> Tally:
+    return Tally(
+        total=int(fields.get(f"total:{number}", 0)),
+        open=open_jobs,
+        running=int(fields.get("leased", 0)),
+        parked=int(fields.get("parked", 0)),
+    )
+
+
+def event_of(stream_id: str, fields: dict[str, str]) -> Event:
+    return Event.model_validate(
+        {
+            "id": stream_id,
+            "seq": int(fields["seq"]),
+            "type": fields["type"],
+            "at": when(fields["at"]),
+            "actor": fields["actor"],
+            "data": json.loads(fields["data"]),
+        }
+    )
+
+
+def question_of(goal: str, text: str) -> Question:
+    kept = json.loads(text)
+    return Question.model_validate(
+        {
+            "id": kept["question"],
+            "goal": goal,
+            "job": kept["job"],
+            "text": kept["text"],
+            "options": kept.get("options") or (),
+            "asked_at": when(kept["asked_at"]),
+            "answer": kept.get("answer"),
+            "answered_at": when(kept.get("answered_at")),
+        }
+    )

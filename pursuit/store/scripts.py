@@ -1,0 +1,110 @@
+"""Runs the Lua scripts: each is sent once by hash and in full only where the server doesn't know it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Any, cast
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from pursuit.errors import (
+    AlreadyAnswered,
+    IdempotencyMismatch,
+    IllegalTransition,
+    NotFound,
+    PursuitError,
+    StoreUnavailable,
+)
+from pursuit.state import Status, commands_for
+
+NAMES = (
+    "submit", "start", "beat", "journal", "finish", "park",
+    "answer", "sweep", "pause", "resume", "cancel",
+)  # fmt: skip
+
+
+class Script:
+    """One script: its text with the shared library in front, and the hash that names it."""
+
+    def __init__(self, name: str) -> None:
+        folder = resources.files("pursuit.store") / "lua"
+        self.name = name
+        self.text = (folder / "_lib.lua").read_text() + "\n" + (folder / f"{name}.lua").read_text()
+        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+SCRIPTS = {name: Script(name) for name in NAMES}
+Clock = Callable[[], int]
+
+
+class Scripts:
+    """Runs scripts on a Redis client. `clock`, in ms, replaces the time of Redis in tests."""
+
+    def __init__(self, redis: Redis, clock: Clock | None = None) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
+        """One call. Raises the error of the tree that the script's error code names."""
+        script = SCRIPTS[name]
+        words = [len(keys), *keys, self._now(), *args]
+        try:
+            try:
+                reply = await self._redis.evalsha(script.sha, *words)
+            except exceptions.NoScriptError:
+                reply = await self._redis.eval(script.text, *words)
+        except exceptions.ResponseError as error:
+            raise _translate(error) from error
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            raise StoreUnavailable(f"Redis: {error}") from error
+        return cast(list[Any], reply)
+
+    async def run_many(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Many calls of one script in one pipeline. An error stands in its call's place."""
+        if not calls:
+            return []
+        script = SCRIPTS[name]
+        try:
+            replies = await self._pipeline(script, calls)
+            if any(isinstance(reply, exceptions.NoScriptError) for reply in replies):
+                await self._redis.script_load(script.text)
+                replies = await self._pipeline(script, calls)
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            raise StoreUnavailable(f"Redis: {error}") from error
+        return replies
+
+    async def _pipeline(
+        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
+    ) -> list[Any]:
+        pipe = self._redis.pipeline(transaction=False)
+        for keys, args in calls:
+            pipe.evalsha(script.sha, len(keys), *keys, self._now(), *args)
+        return await pipe.execute(raise_on_error=False)
+
+    def _now(self) -> str:
+        return str(self._clock()) if self._clock else ""
+
+
+def _translate(error: exceptions.ResponseError) -> PursuitError:
+    code, _, text = str(error).removeprefix("ERR ").partition(" ")
+    if code == "GOALSTATE":
+        if text not in set(Status):
+            return NotFound("there is no such goal")
+        allowed = commands_for(Status(text))
+        return IllegalTransition(
+            f"the goal is {text}; from there a person may: {', '.join(allowed) or 'nothing, it is final'}",
+            current_status=text,
+            allowed=allowed,
+        )
+    if code == "NOTFOUND":
+        return NotFound(f"there is no {text}")
+    if code == "IDEMPOTENCY":
+        return IdempotencyMismatch(f"the first request with this key made {text}", goal=text)
+    if code == "ANSWERED":
+        return AlreadyAnswered(f"question {text} has another answer")
+    if code in ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"):
+        return StoreUnavailable(f"Redis: {error}")
+    return PursuitError(f"the store refused: {error}")

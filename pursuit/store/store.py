@@ -1,0 +1,308 @@
+"""The store: writing. One method per script; every call may be repeated with the same nonce."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from redis import exceptions
+from redis.asyncio import Redis
+from ulid import ULID
+
+from pursuit.errors import StoreUnavailable
+from pursuit.models import AddBudget, Artifact, Brief, Digest, Entry, JobRef, Question, Submission
+from pursuit.state import JobState, Reason
+from pursuit.store import keys
+from pursuit.store.reading import Reading
+from pursuit.store.replies import Attempt, Beat, Command, Fence, Finished, Start, Swept, new_fields
+from pursuit.store.scripts import Clock, Scripts
+
+#: The digest of a job that has ended its worker each time it was tried.
+CORPSE = Digest(
+    outcome="failed",
+    answer="The worker process died each time this subtask was tried; it was given up.",
+    gaps=("this subtask was not done",),
+).model_dump_json()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The clockwork of the durable core. Seconds, except for the count of attempts."""
+
+    lease: float = 30.0
+    beat: float = 10.0
+    sweep: float = 1.0
+    #: until an unpublished or unanswered job is published again; doubles with each copy
+    redispatch: float = 15.0
+    redispatch_most: float = 600.0
+    #: how long a verification waits for the chord's body before a sweeper sends it
+    chord_grace: float = 5.0
+    attempts: int = 5
+    #: how long a final goal is kept
+    retention: float = 30 * 86400.0
+    idempotency: float = 86400.0
+
+
+@dataclass
+class Follow:
+    """What follows from a job's result, recorded in the same script."""
+
+    jobs: Sequence[tuple[JobRef, Brief | None]] = ()
+    round: int | None = None
+    status: str | None = None
+    reason: str = ""
+    detail: str = ""
+    set: dict[str, str] = field(default_factory=dict)
+    artifacts: Sequence[Artifact] = ()
+    events: Sequence[tuple[str, str, dict[str, Any]]] = ()
+    transcript: str | None = None
+
+    def encode(self) -> str:
+        whole: dict[str, Any] = {
+            "jobs": [[ref.job, brief.model_dump_json() if brief else ""] for ref, brief in self.jobs],
+            "set": self.set,
+            "artifacts": {item.path: item.model_dump_json() for item in self.artifacts},
+            "events": [[kind, actor, json.dumps(data)] for kind, actor, data in self.events],
+        }
+        if self.status:
+            whole |= {"status": self.status, "reason": self.reason, "detail": self.detail}
+        if self.round:
+            whole["round"] = self.round
+        if self.transcript:
+            whole["transcript"] = self.transcript
+        return json.dumps(whole)
+
+
+class Store(Reading):
+    """Goals in Redis. Use `Store.open` to get one that knows the number of shards."""
+
+    def __init__(
+        self, redis: Redis, *, shards: int, timing: Timing | None = None, clock: Clock | None = None
+    ):
+        super().__init__(redis, keys.Keys(shards))
+        self.timing = timing or Timing()
+        self._scripts = Scripts(redis, clock)
+
+    @classmethod
+    async def open(
+        cls, redis: Redis, *, shards: int = 4, timing: Timing | None = None, clock: Clock | None = None
+    ) -> Store:
+        """The store in this Redis. `shards` counts only at the very first start; later ones read it back."""
+        try:
+            await redis.hsetnx(keys.CONFIG, "shards", str(shards))
+            fixed = await redis.hget(keys.CONFIG, "shards")
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            raise StoreUnavailable(f"Redis: {error}") from error
+        return cls(redis, shards=int(fixed or shards), timing=timing, clock=clock)
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+    # --- submit -----------------------------------------------------------------------------
+
+    def new_id(self, idempotency_key: str | None = None) -> str:
+        """A fresh goal id, in the shard of the idempotency key where there is one."""
+        wanted = keys.shard_of(idempotency_key, self.keys.shards) if idempotency_key else None
+        while True:
+            goal = f"goal_{ULID()}"
+            if wanted is None or keys.shard_of(goal, self.keys.shards) == wanted:
+                return goal
+
+    async def submit(
+        self, submission: Submission, *, key: str | None = None, request: str = "", goal: str | None = None
+    ) -> tuple[str, bool]:
+        """Saves a goal. Returns its id and whether it is new; a repeated `key` gives the first one's.
+
+        Raises IdempotencyMismatch when the key came with another `request` hash.
+        """
+        goal = goal or self.new_id(key)
+        start_at = submission.start_at
+        reply = await self._scripts.run(
+            "submit",
+            [*self._pair(goal), self.keys.idempotency(goal, key or goal)],
+            [
+                request or "-",
+                json.dumps(new_fields(goal, submission, int(self.timing.retention))),
+                str(int(start_at.timestamp() * 1000)) if start_at else "",
+                _ms(self.timing.redispatch),
+                json.dumps({"objective": submission.objective[:500], "labels": submission.labels}),
+                int(self.timing.idempotency),
+            ],
+        )
+        return reply[1], reply[0] == "NEW"
+
+    # --- attempts ---------------------------------------------------------------------------
+
+    async def start(self, ref: JobRef, nonce: str | None = None) -> Attempt | Start:
+        """Takes a job: an attempt that owns it, or why it may not be run."""
+        nonce = nonce or uuid4().hex
+        reply = await self._scripts.run(
+            "start", self._pair(ref.goal), [ref.job, nonce, _ms(self.timing.lease), self.timing.attempts]
+        )
+        verdict = Start(reply[0])
+        if verdict is not Start.RUN:
+            return verdict
+        return Attempt(
+            ref=ref, nonce=nonce, number=int(reply[1]), journal_length=int(reply[2]), brief=str(reply[3])
+        )
+
+    async def beat(self, attempts: Sequence[Attempt]) -> list[Beat | None]:
+        """Keeps the leases of all attempts in one pipeline. None stands for a call that failed."""
+        calls = [(self._pair(a.ref.goal), [a.ref.job, a.nonce, _ms(self.timing.lease)]) for a in attempts]
+        replies = await self._scripts.run_many("beat", calls)
+        return [None if isinstance(reply, Exception) else _beat(reply) for reply in replies]
+
+    async def journal(
+        self,
+        attempt: Attempt,
+        index: int,
+        entries: Sequence[Entry],
+        *,
+        step: bool = False,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        note: str = "",
+    ) -> Beat:
+        """Records entries from `index` on. With `step` they hold a model's answer, and its usage counts."""
+        reply = await self._scripts.run(
+            "journal",
+            self._pair(attempt.ref.goal),
+            [
+                attempt.ref.job,
+                attempt.nonce,
+                index,
+                json.dumps([entry.model_dump_json() for entry in entries]),
+                int(step),
+                tokens_in,
+                tokens_out,
+                note[:200],
+            ],
+        )
+        return _beat(reply)
+
+    async def finish(
+        self, attempt: Attempt, state: JobState, result: str, follow: Follow | None = None
+    ) -> Finished:
+        """Records a job's result and what follows; see finish.lua."""
+        reply = await self._scripts.run(
+            "finish",
+            self._pair(attempt.ref.goal),
+            [
+                attempt.ref.job,
+                attempt.nonce,
+                state,
+                result,
+                (follow or Follow()).encode(),
+                _ms(self.timing.redispatch),
+                _ms(self.timing.chord_grace),
+            ],
+        )
+        opened = len(reply) > 1 and int(reply[1]) == 1
+        verify = JobRef.of(attempt.ref.goal, attempt.ref.round, "verify") if opened else None
+        return Finished(verdict=reply[0], verify=verify)
+
+    async def ask(self, attempt: Attempt, question: Question) -> str:
+        """Parks the job until the question is answered. READY: it has its answer already."""
+        kept = {
+            "question": question.id,
+            "job": attempt.ref.job,
+            "text": question.text,
+            "options": list(question.options),
+            "asked_at": str(int(question.asked_at.timestamp() * 1000)),
+        }
+        return await self._park(attempt, "question", question=question.id, data=json.dumps(kept))
+
+    async def release(self, attempt: Attempt) -> str:
+        """Hands a job back unfinished, its journal kept, without counting the attempt."""
+        return await self._park(attempt, "release")
+
+    async def block(self, attempt: Attempt, reason: Reason, detail: str) -> str:
+        """Blocks the goal; a resume gives the job fresh attempts."""
+        return await self._park(attempt, "block", reason=reason, detail=detail)
+
+    async def _park(
+        self,
+        attempt: Attempt,
+        why: str,
+        *,
+        question: str = "",
+        data: str = "",
+        reason: str = "",
+        detail: str = "",
+    ) -> str:
+        reply = await self._scripts.run(
+            "park",
+            self._pair(attempt.ref.goal),
+            [attempt.ref.job, attempt.nonce, why, question, data, reason, detail[:2000]],
+        )
+        return str(reply[0])
+
+    # --- the due index ----------------------------------------------------------------------
+
+    async def sweep(self, refs: Sequence[JobRef]) -> Swept:
+        """Looks at overdue jobs; each answer is re-checked inside the script."""
+        t = self.timing
+        calls = [
+            (
+                self._pair(ref.goal),
+                [
+                    ref.job,
+                    t.attempts,
+                    _ms(t.redispatch),
+                    _ms(t.redispatch_most),
+                    _ms(t.chord_grace),
+                    CORPSE,
+                ],
+            )
+            for ref in refs
+        ]
+        publish, buried = [], []
+        for ref, reply in zip(refs, await self._scripts.run_many("sweep", calls), strict=True):
+            if isinstance(reply, Exception):
+                continue
+            if reply[0] == "PUBLISH":
+                publish.append(ref)
+            elif reply[0] == "BURIED":
+                buried.append(ref)
+                if int(reply[1]) == 1:
+                    publish.append(JobRef.of(ref.goal, ref.round, "verify"))
+        return Swept(publish=tuple(publish), buried=tuple(buried))
+
+    # --- a person's words -------------------------------------------------------------------
+
+    async def pause(self, goal: str, *, mode: str = "now", reason: str = "") -> Command:
+        return await self._command("pause", goal, [mode, reason])
+
+    async def resume(self, goal: str, *, reason: str = "", add: AddBudget | None = None) -> Command:
+        more = {part: value for part, value in (add or AddBudget()).model_dump().items() if value}
+        return await self._command("resume", goal, [reason, json.dumps(more)])
+
+    async def cancel(self, goal: str, *, reason: str = "") -> Command:
+        return await self._command("cancel", goal, [reason])
+
+    async def answer(self, goal: str, question: str, answer: str) -> JobRef:
+        """Records the first answer; the same one again is no error. Returns the job that had asked."""
+        reply = await self._scripts.run("answer", self._pair(goal), [question, answer])
+        return JobRef(goal=goal, job=reply[1])
+
+    async def _command(self, name: str, goal: str, args: list[Any]) -> Command:
+        reply = await self._scripts.run(name, self._pair(goal), args)
+        return Command(changed=reply[0] == "CHANGED", status=reply[1])
+
+    def _pair(self, goal: str) -> list[str]:
+        return [self.keys.goal(goal), self.keys.due(goal)]
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _beat(reply: list[Any]) -> Beat:
+    return Beat(
+        fence=Fence(reply[0]),
+        wish=reply[1] if len(reply) > 1 else "",
+        used_steps=int(reply[2]) if len(reply) > 2 else 0,
+    )
