@@ -111,9 +111,7 @@ class Submission(Frozen):
     constraints: list[Line] = Field(default_factory=list, max_length=50)
     inputs: list[Input] = Field(default_factory=list, max_length=50)
     budget: Budget = Budget()
-    labels: dict[Label, Annotated[str, StringConstraints(max_length=200)]] = Field(
-        default_factory=dict, max_length=20
-    )
+    labels: dict[Label, Annotated[str, StringConstraints(max_length=200)]] = Field(default_factory=dict, max_length=20)
     start_at: datetime | None = Field(None, description="don't begin before this time")
 
 

@@ -49,9 +49,7 @@ def _duplicates(briefs: list[Brief]) -> list[str]:
 
 def _unknown_tools(briefs: list[Brief], tools: Collection[str]) -> list[str]:
     unknown = sorted({tool for brief in briefs for tool in brief.tools} - set(tools))
-    return [
-        f"there is no tool named {tool!r}; there are: {', '.join(sorted(tools))}" for tool in unknown[:10]
-    ]
+    return [f"there is no tool named {tool!r}; there are: {', '.join(sorted(tools))}" for tool in unknown[:10]]
 
 
 def _overlaps(briefs: list[Brief]) -> list[str]:

@@ -88,9 +88,7 @@ class Actor(StrEnum):
 #: status -> what it may become. The scripts hold to it; a test walks every pair.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.PAUSED, Status.BLOCKED, Status.CANCELLED}),
-    Status.RUNNING: frozenset(
-        {Status.WAITING, Status.PAUSED, Status.BLOCKED, Status.COMPLETED, Status.CANCELLED}
-    ),
+    Status.RUNNING: frozenset({Status.WAITING, Status.PAUSED, Status.BLOCKED, Status.COMPLETED, Status.CANCELLED}),
     Status.WAITING: frozenset({Status.RUNNING, Status.PAUSED, Status.BLOCKED, Status.CANCELLED}),
     Status.PAUSED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED}),
     Status.BLOCKED: frozenset({Status.RUNNING, Status.CANCELLED}),

@@ -25,7 +25,7 @@ from pursuit.models import (
     RoundRecord,
     Verdict,
 )
-from pursuit.state import Status
+from pursuit.state import FINAL, Status
 from pursuit.store.keys import Keys
 from pursuit.store.replies import event_of, goal_of, question_of
 
@@ -82,9 +82,7 @@ class Reading:
     async def jobs(self, goal: str, round_number: int) -> dict[str, Job]:
         """A round's jobs by id."""
         kept = await reach(self.redis.hgetall(self.keys.jobs(goal, round_number)))
-        return {
-            job: Job.model_validate({"id": job, **json.loads(text)}) for job, text in sorted(kept.items())
-        }
+        return {job: Job.model_validate({"id": job, **json.loads(text)}) for job, text in sorted(kept.items())}
 
     async def job(self, ref: JobRef) -> Job:
         text = await reach(self.redis.hget(self.keys.jobs(ref.goal, ref.round), ref.job))
@@ -174,9 +172,7 @@ class Reading:
 
     async def follow(self, goal: str, after: str, *, wait: float) -> list[Event]:
         """The events after an id, waiting up to `wait` seconds for the first."""
-        kept = await reach(
-            self.redis.xread({self.keys.events(goal): after}, count=500, block=max(1, int(wait * 1000)))
-        )
+        kept = await reach(self.redis.xread({self.keys.events(goal): after}, count=500, block=max(1, int(wait * 1000))))
         pairs = (list(kept.values()) if isinstance(kept, dict) else [kept[0][1]]) if kept else []
         flat = pairs[0] if pairs else []
         rows = flat[0] if flat and isinstance(flat[0], list) else flat
@@ -189,9 +185,7 @@ class Reading:
         if now is None:
             seconds, micros = await reach(self.redis.time())
             now = seconds * 1000 + micros // 1000
-        members = await reach(
-            self.redis.zrangebyscore(self.keys.due_of(shard), "-inf", now, start=0, num=limit)
-        )
+        members = await reach(self.redis.zrangebyscore(self.keys.due_of(shard), "-inf", now, start=0, num=limit))
         return [JobRef(goal=goal, job=job) for goal, _, job in (m.partition(" ") for m in members)]
 
     async def lead(self, shard: int, name: str, seconds: float) -> bool:
@@ -203,6 +197,17 @@ class Reading:
             return False
         await reach(self.redis.pexpire(key, int(seconds * 1000)))
         return True
+
+    async def final(self, goals: Iterable[str]) -> set[str]:
+        """Those of the goals that are completed, cancelled or deleted."""
+        ids = list(goals)
+        if not ids:
+            return set()
+        pipe = self.redis.pipeline(transaction=False)
+        for goal in ids:
+            pipe.hget(self.keys.goal(goal), "status")
+        statuses = await reach(pipe.execute())
+        return {goal for goal, status in zip(ids, statuses, strict=True) if status is None or status in FINAL}
 
     async def count(self, *statuses: Status) -> int:
         """How many goals are in any of these statuses."""

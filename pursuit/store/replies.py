@@ -139,9 +139,7 @@ def goal_of(fields: dict[str, str], open_jobs: int, now: int) -> Goal:
             "seq": int(fields["seq"]),
             "contract": Contract.model_validate_json(fields["contract"]),
             "inputs": [Input.model_validate(item) for item in json.loads(fields["inputs"])],
-            "budget": Budget(
-                **{n.removeprefix("budget_"): v for n, v in whole.items() if n.startswith("budget_")}
-            ),
+            "budget": Budget(**{n.removeprefix("budget_"): v for n, v in whole.items() if n.startswith("budget_")}),
             "usage": _usage(fields, whole, number, now),
             "labels": json.loads(fields["labels"]),
             "streak": Streak.model_validate_json(fields.get("streak") or "{}"),

@@ -76,9 +76,7 @@ class Scripts:
             raise StoreUnavailable(f"Redis: {error}") from error
         return replies
 
-    async def _pipeline(
-        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]
-    ) -> list[Any]:
+    async def _pipeline(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         pipe = self._redis.pipeline(transaction=False)
         for keys, args in calls:
             pipe.evalsha(script.sha, len(keys), *keys, self._now(), *args)

@@ -79,9 +79,7 @@ class Follow:
 class Store(Reading):
     """Goals in Redis. Use `Store.open` to get one that knows the number of shards."""
 
-    def __init__(
-        self, redis: Redis, *, shards: int, timing: Timing | None = None, clock: Clock | None = None
-    ):
+    def __init__(self, redis: Redis, *, shards: int, timing: Timing | None = None, clock: Clock | None = None):
         super().__init__(redis, keys.Keys(shards))
         self.timing = timing or Timing()
         self._scripts = Scripts(redis, clock)
@@ -145,9 +143,7 @@ class Store(Reading):
         verdict = Start(reply[0])
         if verdict is not Start.RUN:
             return verdict
-        return Attempt(
-            ref=ref, nonce=nonce, number=int(reply[1]), journal_length=int(reply[2]), brief=str(reply[3])
-        )
+        return Attempt(ref=ref, nonce=nonce, number=int(reply[1]), journal_length=int(reply[2]), brief=str(reply[3]))
 
     async def beat(self, attempts: Sequence[Attempt]) -> list[Beat | None]:
         """Keeps the leases of all attempts in one pipeline. None stands for a call that failed."""
@@ -183,9 +179,7 @@ class Store(Reading):
         )
         return _beat(reply)
 
-    async def finish(
-        self, attempt: Attempt, state: JobState, result: str, follow: Follow | None = None
-    ) -> Finished:
+    async def finish(self, attempt: Attempt, state: JobState, result: str, follow: Follow | None = None) -> Finished:
         """Records a job's result and what follows; see finish.lua."""
         reply = await self._scripts.run(
             "finish",
@@ -219,9 +213,13 @@ class Store(Reading):
         """Hands a job back unfinished, its journal kept, without counting the attempt."""
         return await self._park(attempt, "release")
 
-    async def block(self, attempt: Attempt, reason: Reason, detail: str) -> str:
-        """Blocks the goal; a resume gives the job fresh attempts."""
-        return await self._park(attempt, "block", reason=reason, detail=detail)
+    async def retry(self, attempt: Attempt, wait: float) -> str:
+        """Hands a job back to be tried again after `wait` seconds; the attempt counts."""
+        return await self._park(attempt, "retry", wait=wait)
+
+    async def block(self, attempt: Attempt, reason: Reason, detail: str, *, restart: bool = False) -> str:
+        """Blocks the goal; a resume gives the job fresh attempts, with `restart` from an empty journal."""
+        return await self._park(attempt, "restart" if restart else "block", reason=reason, detail=detail)
 
     async def _park(
         self,
@@ -232,11 +230,12 @@ class Store(Reading):
         data: str = "",
         reason: str = "",
         detail: str = "",
+        wait: float = 0,
     ) -> str:
         reply = await self._scripts.run(
             "park",
             self._pair(attempt.ref.goal),
-            [attempt.ref.job, attempt.nonce, why, question, data, reason, detail[:2000]],
+            [attempt.ref.job, attempt.nonce, why, question, data, reason, detail[:2000], _ms(wait)],
         )
         return str(reply[0])
 

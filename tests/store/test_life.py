@@ -188,9 +188,7 @@ async def test_pausing_after_the_round_holds_the_next_plan(store: Store, driver:
     await driver.audit(goal)
 
 
-async def test_cancelling_needs_no_worker_and_nothing_is_recorded_afterwards(
-    store: Store, driver: Driver
-) -> None:
+async def test_cancelling_needs_no_worker_and_nothing_is_recorded_afterwards(store: Store, driver: Driver) -> None:
     goal = await driver.submit()
     attempt = await driver.take((await driver.plan(goal))[0])
     assert (await store.cancel(goal, reason="too dear")).status == Status.CANCELLED
@@ -215,7 +213,12 @@ async def test_a_blocked_goal_is_taken_up_with_more_budget(store: Store, driver:
     assert (await store.goal(goal)).reason is Reason.BUDGET
     await store.resume(goal, add=AddBudget(rounds=5, tokens=1000))
     shown = await store.goal(goal)
-    assert (shown.status, shown.round, shown.budget.rounds, shown.budget.tokens) == (Status.RUNNING, 2, 25, None)
+    assert (shown.status, shown.round, shown.budget.rounds, shown.budget.tokens) == (
+        Status.RUNNING,
+        2,
+        25,
+        None,
+    )
     await driver.plan(goal, number=2)
     await driver.audit(goal)
 
@@ -227,7 +230,11 @@ async def test_a_question_parks_its_subagent_and_blocks_only_when_nothing_else_c
     asking, other = await driver.plan(goal, 2)
     attempt = await driver.take(asking)
     question = Question(
-        id="q1", goal=goal, job=asking.job, text="Which year?", asked_at=when(clock.now)  # type: ignore[arg-type]
+        id="q1",
+        goal=goal,
+        job=asking.job,
+        text="Which year?",
+        asked_at=when(clock.now),  # type: ignore[arg-type]
     )
     assert await store.ask(attempt, question) == "PARKED"
     assert (await store.goal(goal)).status is Status.RUNNING

@@ -6,11 +6,14 @@
 -- ARGV[2] job       r<round>-<name>
 -- ARGV[3] nonce     the attempt's fence
 -- ARGV[4] why       question: until it is answered; release: until a resume, journal kept;
---                   block: the goal is blocked, and a resume gives the job fresh attempts
+--                   block: the goal is blocked, and a resume gives the job fresh attempts;
+--                   restart: the same, and what it has recorded so far is dropped;
+--                   retry: this attempt counts, the next comes after a while
 -- ARGV[5] question  id, for why = question
 -- ARGV[6] data      JSON of the question
--- ARGV[7] reason    for why = block
--- ARGV[8] detail    for why = block
+-- ARGV[7] reason    for why = block, restart
+-- ARGV[8] detail    for why = block, restart
+-- ARGV[9] wait      ms, for why = retry
 --
 -- returns {PARKED, status} or {READY} (the question has its answer already) or {LOST} or {GONE}
 
@@ -26,7 +29,7 @@ if known and cjson.decode(known).answer then return {'READY'} end
 
 count('leased', -1)
 record.owner, record.lease, record.parked_by = nil, nil, ARGV[3]
-record.attempt = record.attempt - 1
+if why ~= 'retry' then record.attempt = record.attempt - 1 end
 record.state = 'queued'
 attend(job, NEVER)
 if why == 'question' then
@@ -41,10 +44,13 @@ if why == 'question' then
 elseif why == 'release' then
     if get('wish') ~= 'pause' then attend(job, ms(now)) end
     if record.kind == 'subtask' then event('subtask.waiting', 'engine', {subtask = job, why = 'paused'}) end
+elseif why == 'retry' then
+    attend(job, ms(now + tonumber(ARGV[9])))
 else
     record.attempt = 0
+    if why == 'restart' then redis.call('DEL', goal .. ':journal:' .. job) end
 end
 save(job, record)
-if why == 'block' and status == 'running' then move('blocked', ARGV[7], ARGV[8], 'engine') end
+if (why == 'block' or why == 'restart') and status == 'running' then move('blocked', ARGV[7], ARGV[8], 'engine') end
 settle()
 return {'PARKED', get('status')}

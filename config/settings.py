@@ -1,0 +1,125 @@
+"""One class of settings: pursuit.toml, then PURSUIT_* variables, then flags. Secrets also as *_FILE."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pursuit.store import Timing
+
+PREFIX = "PURSUIT_"
+
+
+def state_folder() -> Path:
+    """Where a private Redis, workspaces and blobs live when nothing else is said."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "pursuit"
+
+
+class FileSecrets(PydanticBaseSettingsSource):
+    """Reads a setting from the file that PURSUIT_<NAME>_FILE names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        return (Path(path).read_text().strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(f, name)[0] for name, f in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """What is in force. Times in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, toml_file="pursuit.toml", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    redis_url: SecretStr | None = Field(None, description="state; `up` and `run` start a private Redis without it")
+    broker_url: SecretStr | None = Field(None, description="Celery's; default: the same server, next database")
+    data: Path = Field(default_factory=state_folder, description="workspaces, blobs, a private Redis")
+    host: str = Field("127.0.0.1", description="address that the API listens on")
+    port: int = Field(8700, ge=0, le=65535, description="port of the API; 0: any free one")
+    flower_port: int = Field(0, ge=0, le=65535, description="port of Flower; 0: any free one")
+    workers: int = Field(0, ge=0, le=64, description="worker processes for sub-agents; 0: one a core")
+    concurrency: int = Field(150, ge=1, le=1000, description="sub-agents in one worker process")
+    model: str = Field("", description="provider:model; empty: the first provider with a key, else rehearsal")
+    model_timeout: float = Field(300, gt=0, description="of one model call")
+    rehearsal_seconds: float = Field(0.4, ge=0, description="pretended thinking time of the rehearsal model")
+    commands: Literal["off", "checks", "all"] = Field(
+        "off",
+        description="what may run commands on the worker's machine, unsandboxed: nothing, checks written by "
+        "people, or also the sub-agents' run_command tool",
+    )
+    fetch_private: bool = Field(False, description="let fetch_page reach private and loopback addresses")
+    input_roots: list[Path] = Field(
+        default_factory=list, description="folders that goals may name inputs from; empty: any readable path"
+    )
+    shards: int = Field(4, ge=1, le=99, description="counts only at the very first start")
+    lease: float = Field(30, gt=0, description="until a silent worker counts as dead")
+    beat: float = Field(10, gt=0, description="between heartbeats; a third of the lease or less")
+    sweep: float = Field(1, gt=0, description="between looks at the due index")
+    redispatch: float = Field(15, gt=0, description="until an unstarted job is published again")
+    chord_grace: float = Field(5, gt=0, description="until a verification goes on without its chord")
+    attempts: int = Field(5, ge=1, description="tries of a job that ends its worker")
+    retention_days: float = Field(30, gt=0, description="how long final goals are kept")
+    log_level: str = "INFO"
+    log_json: bool = False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, FileSecrets(settings_cls), env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def state_url(self) -> str:
+        return self.redis_url.get_secret_value() if self.redis_url else "redis://127.0.0.1:6379/0"
+
+    def transport_url(self) -> str:
+        """The broker's URL: as set, else the same server's next database."""
+        if self.broker_url:
+            return self.broker_url.get_secret_value()
+        parts = urlsplit(self.state_url())
+        database = int(parts.path.strip("/") or 0) + 1
+        return urlunsplit(parts._replace(path=f"/{database}"))
+
+    def timing(self) -> Timing:
+        return Timing(
+            lease=self.lease,
+            beat=self.beat,
+            sweep=self.sweep,
+            redispatch=self.redispatch,
+            chord_grace=self.chord_grace,
+            attempts=self.attempts,
+            retention=self.retention_days * 86400,
+        )
+
+    @property
+    def blobs(self) -> Path:
+        return self.data / "blobs"
+
+    def workspace(self, goal: str) -> Path:
+        return self.data / "goals" / goal
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,64 @@
+"""Executes checks: what they print is evidence, whoever did the work says what they like."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from datetime import UTC, datetime
+
+from pursuit.models import CommandCheck, Contract, Criterion, Evidence, FileCheck
+from worker.files.workspace import OutsideWorkspace, Workspace
+from worker.tools.command import execute
+
+#: checks of one verification at the same time
+AT_ONCE = 2
+
+
+async def run_checks(contract: Contract, workspace: Workspace, *, commands: bool) -> list[Evidence]:
+    """Evidence for each criterion whose check can be executed."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def run(name: str, criterion: Criterion) -> Evidence:
+        async with gate:
+            began = time.monotonic()
+            passed, output = await _run(criterion, workspace, commands=commands)
+            return Evidence(
+                criterion=name,
+                kind=criterion.check.kind,
+                passed=passed,
+                output=output,
+                seconds=round(time.monotonic() - began, 3),
+                revision=contract.revision,
+                at=datetime.now(UTC),
+            )
+
+    pairs = zip(contract.criterion_ids(), contract.criteria, strict=True)
+    return await asyncio.gather(*(run(n, c) for n, c in pairs if c.check.kind != "judge"))
+
+
+async def _run(criterion: Criterion, workspace: Workspace, *, commands: bool) -> tuple[bool, str]:
+    check = criterion.check
+    if isinstance(check, CommandCheck):
+        if not commands:
+            return False, "command checks are off on this worker; set PURSUIT_COMMANDS=checks to run them"
+        outcome = await execute(check.command, workspace.root, timeout=check.timeout_seconds)
+        code = "no exit code" if outcome.code is None else f"exit code {outcome.code}"
+        return outcome.code == 0, f"{code}\n{outcome.output}".strip()
+    if isinstance(check, FileCheck):
+        return await asyncio.to_thread(_file, check, workspace)
+    raise AssertionError(f"{check.kind} can't be executed")
+
+
+def _file(check: FileCheck, workspace: Workspace) -> tuple[bool, str]:
+    try:
+        real = workspace.readable(check.path)
+    except OutsideWorkspace as error:
+        return False, str(error)
+    if not real.is_file():
+        return False, f"there is no file {check.path}"
+    size = real.stat().st_size
+    if check.pattern is None:
+        return True, f"{check.path} is there, {size} bytes"
+    found = re.search(check.pattern, real.read_text(errors="replace"), re.MULTILINE)
+    return bool(found), f"{check.path}: pattern {'found' if found else 'not found'}, {size} bytes"

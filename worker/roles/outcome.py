@@ -1,0 +1,22 @@
+"""What a role's work comes to: the job's result and everything that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pursuit.models import JobRef
+from pursuit.state import JobState
+from pursuit.store import Follow
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Recorded by one script, then published."""
+
+    state: JobState
+    result: str
+    follow: Follow = field(default_factory=Follow)
+    #: a round to publish as a chord
+    fan_out: tuple[JobRef, ...] = ()
+    #: a single job to publish
+    next: JobRef | None = None

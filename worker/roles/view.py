@@ -1,0 +1,85 @@
+"""What planner and verifier get to see of a goal: a view of fixed size, whatever the number of digests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pursuit.models import Contract, Digest, Goal
+from pursuit.store import Store
+
+ROUNDS_SHOWN = 5
+DIGESTS_SHOWN = 60
+ANSWER_SHOWN = 400
+FILES_SHOWN = 150
+
+
+def contract_view(contract: Contract) -> dict[str, Any]:
+    """The contract with its criteria by id."""
+    return {
+        "revision": contract.revision,
+        "objective": contract.objective,
+        "criteria": [
+            {"id": name, "text": c.text, "check": c.check.model_dump(exclude_none=True)}
+            for name, c in zip(contract.criterion_ids(), contract.criteria, strict=True)
+        ],
+        "constraints": list(contract.constraints),
+    }
+
+
+async def planner_view(store: Store, goal: Goal) -> dict[str, Any]:
+    """Contract, state of the criteria, what was tried, what people said, what there is."""
+    earlier = [await _round_view(store, goal.id, n) for n in range(max(1, goal.round - ROUNDS_SHOWN), goal.round)]
+    digests = await store.digests(goal.id, goal.round - 1) if goal.round > 1 else {}
+    artifacts = await store.artifacts(goal.id)
+    return {
+        "contract": contract_view(goal.contract),
+        "round": goal.round,
+        "findings": [f.model_dump() for f in goal.findings],
+        "earlier_rounds": earlier,
+        "last_digests": digest_view(digests),
+        "answers": [
+            {"question": q.text, "answer": q.answer} for q in await store.questions(goal.id) if q.answer is not None
+        ],
+        "inputs": [f"inputs/{item.name or item.path.rstrip('/').rpartition('/')[2]}" for item in goal.inputs],
+        "files": [{"path": a.path, "size": a.size} for a in artifacts[:FILES_SHOWN]],
+        "files_total": len(artifacts),
+        "left": {
+            "rounds": goal.budget.rounds - goal.round + 1,
+            "steps": goal.budget.steps - goal.usage.steps,
+            "subagents_in_a_round": goal.budget.subagents,
+        },
+    }
+
+
+def digest_view(digests: dict[str, Digest]) -> dict[str, Any]:
+    """Digests cut to a fixed size; those that aren't plainly done come first."""
+    ordered = sorted(digests.items(), key=lambda pair: (pair[1].outcome == "done", pair[0]))
+    counts: dict[str, int] = {}
+    for digest in digests.values():
+        counts[digest.outcome] = counts.get(digest.outcome, 0) + 1
+    return {
+        "counts": counts,
+        "digests": [
+            {
+                "subtask": job,
+                "outcome": digest.outcome,
+                "answer": digest.answer[:ANSWER_SHOWN],
+                "gaps": list(digest.gaps)[:3],
+                "blocker": digest.blocker.model_dump() if digest.blocker else None,
+            }
+            for job, digest in ordered[:DIGESTS_SHOWN]
+        ],
+        "not_shown": max(0, len(digests) - DIGESTS_SHOWN),
+    }
+
+
+async def _round_view(store: Store, goal: str, number: int) -> dict[str, Any]:
+    record = await store.round(goal, number)
+    return {
+        "round": number,
+        "approach": record.plan.approach if record.plan else "",
+        "subtasks": list(record.plan.titles[:20]) if record.plan else [],
+        "ended": record.subtasks,
+        "met": list(record.verdict.met) if record.verdict else [],
+        "decision": record.decision,
+    }

@@ -1,0 +1,141 @@
+"""The whole distributed part: own a job, do it, hand it back, send what follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from pursuit.errors import StoreUnavailable
+from pursuit.models import Digest, Entry, Goal, JobRef, Question
+from pursuit.state import JobKind, JobState, Reason
+from pursuit.store import Attempt, Finished
+from worker.dispatch import publish, publish_round
+from worker.files.workspace import OutsideWorkspace
+from worker.keeper import Keeper
+from worker.llm.model import Garbled, ModelError, NotConfigured, Rejected
+from worker.roles.agent import GaveUp, Loop, Stopped
+from worker.roles.outcome import Outcome
+from worker.roles.planner import PlanBlocked, plan_round
+from worker.roles.subagent import carry_out
+from worker.roles.verifier import verify_round
+from worker.runtime import Runtime
+from worker.tools.registry import NeedsAnswer
+
+log = structlog.get_logger(__name__)
+
+Work = Callable[[Runtime, Attempt, Goal], Awaitable[tuple[Loop[Any] | None, Outcome]]]
+WORK: dict[JobKind, Work] = {
+    JobKind.PLAN: plan_round,
+    JobKind.SUBTASK: carry_out,
+    JobKind.VERIFY: verify_round,
+}
+#: seconds before a job that failed for a passing reason is tried again, times its attempt
+RETRY = 2.0
+
+
+async def run(runtime: Runtime, keeper: Keeper, ref: JobRef, *, in_chord: bool) -> str:
+    """Takes the job, if it may be taken, and brings it to an end. Returns what came of it, in a word.
+
+    Whatever goes wrong is recorded in the store; nothing is raised to Celery.
+    """
+    attempt = await runtime.store.start(ref)
+    if not isinstance(attempt, Attempt):
+        return attempt.lower()
+    try:
+        async with keeper.keep(attempt):
+            outcome = await _work(runtime, attempt)
+            if isinstance(outcome, str):
+                return outcome
+            finished = await runtime.store.finish(attempt, outcome.state, outcome.result, outcome.follow)
+    except asyncio.CancelledError:
+        # cut by the keeper: cancelled by a person, or the lease is lost and somebody else has the job
+        return "cut"
+    if finished.recorded:
+        await send(runtime, outcome, finished, in_chord=in_chord)
+    return finished.verdict.lower()
+
+
+async def send(runtime: Runtime, outcome: Outcome, finished: Finished, *, in_chord: bool) -> None:
+    """Publishes what follows. A failure costs only time: it is all in the due index already."""
+    try:
+        if outcome.fan_out:
+            await asyncio.to_thread(publish_round, runtime.app, outcome.fan_out)
+        following = outcome.next or (finished.verify if not in_chord else None)
+        if following and finished.verdict == "FIRST":
+            await asyncio.to_thread(publish, runtime.app, following)
+    except Exception as error:  # the broker may fail in any way of kombu's, redis-py's or the socket's
+        log.warning("publishing failed; a sweeper repeats it", error=str(error))
+
+
+async def _work(runtime: Runtime, attempt: Attempt) -> Outcome | str:
+    """The outcome, or, where there is none, a word on what became of the job instead."""
+    goal = await runtime.store.goal(attempt.ref.goal)
+    try:
+        loop, outcome = await WORK[attempt.ref.kind](runtime, attempt, goal)
+    except Stopped as stopped:
+        if stopped.why == "pause":
+            await runtime.store.release(attempt)
+        return stopped.why.lower()
+    except NeedsAnswer as asked:
+        return await _ask(runtime, attempt, asked)
+    except PlanBlocked as blocked:
+        return await _block(runtime, attempt, blocked.reason, blocked.text, restart=True)
+    except (NotConfigured, OutsideWorkspace) as error:
+        return await _block(runtime, attempt, Reason.CONFIGURATION, str(error))
+    except (GaveUp, Rejected, Garbled) as error:
+        text = f"the model brought no {attempt.ref.kind} that holds: {error}"
+        return await _block(runtime, attempt, Reason.CONFIGURATION, text, restart=True)
+    except StoreUnavailable:
+        raise
+    except Exception as error:
+        return await _try_again(runtime, attempt, error)
+    if loop is not None:
+        text = await asyncio.to_thread(_transcript, runtime, loop.entries)
+        outcome.follow.transcript = text
+    return outcome
+
+
+def _transcript(runtime: Runtime, entries: list[Entry]) -> str:
+    lines = [entry.model_dump_json() for entry in entries]
+    return runtime.blobs.put_text("\n".join(lines))
+
+
+async def _ask(runtime: Runtime, attempt: Attempt, asked: NeedsAnswer) -> str:
+    question = Question(
+        id=asked.question,
+        goal=attempt.ref.goal,
+        job=attempt.ref.job,
+        text=asked.text,
+        options=asked.options,
+        asked_at=datetime.now(UTC),
+    )
+    if await runtime.store.ask(attempt, question) == "READY":
+        await runtime.store.release(attempt)
+        return "ready"
+    return "parked"
+
+
+async def _block(runtime: Runtime, attempt: Attempt, reason: Reason, text: str, *, restart: bool = False) -> str:
+    await runtime.store.block(attempt, reason, text, restart=restart)
+    return "blocked"
+
+
+async def _try_again(runtime: Runtime, attempt: Attempt, error: Exception) -> Outcome | str:
+    """A passing trouble is tried again; after the last attempt a subtask fails and anything else blocks."""
+    expected = isinstance(error, ModelError)
+    log.warning("attempt failed", job=attempt.ref.job, error=str(error), exc_info=None if expected else error)
+    if attempt.number < runtime.store.timing.attempts:
+        await runtime.store.retry(attempt, RETRY * attempt.number)
+        return "retry"
+    text = f"{type(error).__name__}: {error}"[:1000]
+    if attempt.ref.kind is not JobKind.SUBTASK:
+        return await _block(runtime, attempt, Reason.CONFIGURATION, text)
+    digest = Digest(outcome="failed", answer=text, gaps=("this subtask was not done",))
+    said = {"subtask": attempt.ref.job, "outcome": "failed", "answer": text[:300], "artifacts": []}
+    outcome = Outcome(state=JobState.FAILED, result=digest.model_dump_json())
+    outcome.follow.events = [("subtask.finished", "engine", said)]
+    return outcome

@@ -1,0 +1,39 @@
+"""The due index: whatever is overdue is published again. Runs in every worker process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from config.celery import PursuitCelery
+from pursuit.models import JobRef
+from pursuit.store import Store
+from worker.dispatch import publish
+
+log = structlog.get_logger(__name__)
+
+BATCH = 100
+
+
+async def sweep(store: Store, app: PursuitCelery, name: str) -> int:
+    """One look at all shards that nobody else is sweeping. Returns how many jobs were published."""
+    published = 0
+    for shard in range(store.keys.shards):
+        if not await store.lead(shard, name, 3 * store.timing.sweep):
+            continue
+        while due := await store.due(shard, limit=BATCH):
+            swept = await store.sweep(due)
+            await asyncio.to_thread(_publish_all, app, swept.publish)
+            published += len(swept.publish)
+            if len(due) < BATCH:
+                break
+    return published
+
+
+def _publish_all(app: PursuitCelery, refs: tuple[JobRef, ...]) -> None:
+    if not refs:
+        return
+    with app.gathered():
+        for ref in refs:
+            publish(app, ref)
