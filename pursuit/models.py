@@ -283,7 +283,9 @@ class Streak(Frozen):
 
     met: tuple[str, ...] = ()
     artifacts: str = ""
+    paths: str = ""
     quiet: int = 0
+    barren: int = 0
     blocker: str = ""
     same_blocker: int = 0
 
@@ -340,6 +342,16 @@ class Question(Frozen):
     asked_at: datetime
     answer: str | None = None
     answered_at: datetime | None = None
+
+
+def question_id(goal: str, name: str) -> str:
+    """A question's id; its goal can be told from it."""
+    return f"q_{goal.removeprefix('goal_')}_{name}"
+
+
+def goal_of_question(question: str) -> str:
+    """The goal that a question belongs to."""
+    return f"goal_{question.removeprefix('q_').partition('_')[0]}"
 
 
 class Artifact(Frozen):

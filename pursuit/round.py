@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pursuit.budget import used_up
@@ -10,6 +12,9 @@ from pursuit.state import Reason
 
 #: Quiet rounds in a row after which a goal is `blocked: stalled`.
 QUIET_ROUNDS = 3
+#: Rounds in a row that only changed files that were there already, without meeting a criterion: a file written anew
+#: with another time stamp in it would otherwise keep a goal going for ever.
+BARREN_ROUNDS = 8
 #: Rounds in a row with the same blocker after which a goal is `blocked: repeated_blocker`.
 SAME_BLOCKER = 3
 
@@ -56,19 +61,36 @@ def decide(goal: Goal, verdict: Verdict, streak: Streak) -> Decision:
         return Block(reason=Reason.BUDGET, detail=f"{spent}; resume with more to go on")
     if streak.quiet >= QUIET_ROUNDS:
         return Block(reason=Reason.STALLED, detail=f"{streak.quiet} rounds running brought no progress")
+    if streak.barren >= BARREN_ROUNDS:
+        text = f"{streak.barren} rounds running only changed files and met no criterion"
+        return Block(reason=Reason.STALLED, detail=text)
     return NextRound(round=goal.round + 1)
 
 
-def advance(streak: Streak, verdict: Verdict, *, artifacts: str, blocker: Blocker | None) -> Streak:
-    """The streak after one more round.
+def advance(streak: Streak, verdict: Verdict, *, artifacts: Mapping[str, str], blocker: Blocker | None) -> Streak:
+    """The streak after one more round; `artifacts` are paths and their hashes.
 
-    Progress is counted, not told: a criterion newly met or changed artifacts. Landed work resets both counts;
-    a blocker is the same one when its reason and text are.
+    Progress is counted, not told: a criterion newly met, a new artifact, a changed one. Only the first two count
+    without limit. A blocker is the same one when its reason and text are.
     """
     gained = set(verdict.met) - set(streak.met)
-    quiet = 0 if gained or artifacts != streak.artifacts else streak.quiet + 1
+    paths, contents = _fingerprint(artifacts), _fingerprint(f"{p} {h}" for p, h in artifacts.items())
+    quiet = 0 if gained or contents != streak.artifacts else streak.quiet + 1
+    barren = 0 if gained or paths != streak.paths else streak.barren + 1
     name = f"{blocker.reason}: {blocker.text}" if blocker else ""
     same = 0
     if name and not gained:
         same = streak.same_blocker + 1 if name == streak.blocker else 1
-    return Streak(met=verdict.met, artifacts=artifacts, quiet=quiet, blocker=name, same_blocker=same)
+    return Streak(
+        met=verdict.met,
+        artifacts=contents,
+        paths=paths,
+        quiet=quiet,
+        barren=barren,
+        blocker=name,
+        same_blocker=same,
+    )
+
+
+def _fingerprint(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]

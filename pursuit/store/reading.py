@@ -37,6 +37,10 @@ class Reading:
         self.redis = redis
         self.keys = keys
 
+    async def ping(self) -> None:
+        """Returns when Redis answers; raises StoreUnavailable."""
+        await reach(self.redis.ping())
+
     async def goal(self, goal: str) -> Goal:
         """The goal as it stands. Raises NotFound."""
         return (await self.goals([goal]))[0]

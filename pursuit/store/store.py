@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from redis import exceptions
 from redis.asyncio import Redis
 from ulid import ULID
 
-from pursuit.errors import StoreUnavailable
+from pursuit.errors import StoreUnsuitable
 from pursuit.models import AddBudget, Artifact, Brief, Digest, Entry, JobRef, Question, Submission
 from pursuit.state import JobState, Reason
 from pursuit.store import keys
-from pursuit.store.reading import Reading
+from pursuit.store.reading import Reading, reach
 from pursuit.store.replies import Attempt, Beat, Command, Fence, Finished, Start, Swept, new_fields
 from pursuit.store.scripts import Clock, Scripts
 
@@ -88,12 +87,15 @@ class Store(Reading):
     async def open(
         cls, redis: Redis, *, shards: int = 4, timing: Timing | None = None, clock: Clock | None = None
     ) -> Store:
-        """The store in this Redis. `shards` counts only at the very first start; later ones read it back."""
-        try:
-            await redis.hsetnx(keys.CONFIG, "shards", str(shards))
-            fixed = await redis.hget(keys.CONFIG, "shards")
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
+        """The store in this Redis. `shards` counts only at the very first start; later ones read it back.
+
+        Raises StoreUnavailable, or StoreUnsuitable for a Redis that throws keys away when memory runs short.
+        """
+        policy = (await reach(redis.info("memory"))).get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise StoreUnsuitable(f"its maxmemory-policy is {policy}: it would throw goals away")
+        await reach(redis.hsetnx(keys.CONFIG, "shards", str(shards)))
+        fixed = await reach(redis.hget(keys.CONFIG, "shards"))
         return cls(redis, shards=int(fixed or shards), timing=timing, clock=clock)
 
     async def close(self) -> None:

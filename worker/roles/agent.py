@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -53,12 +54,20 @@ class Assignment(Generic[T]):
     review: Callable[[T], list[str]] = field(default=lambda result: [])
 
     def schemas(self, *, last: bool) -> list[dict[str, Any]]:
-        parameters = self.result.model_json_schema()
         hand_in = {
             "type": "function",
-            "function": {"name": self.submit, "description": self.submit_help, "parameters": parameters},
+            "function": {
+                "name": self.submit,
+                "description": self.submit_help,
+                "parameters": _schema_of(self.result),
+            },
         }
         return [hand_in] if last else [*self.toolbox.schemas(), hand_in]
+
+
+@cache
+def _schema_of(result: type[BaseModel]) -> dict[str, Any]:
+    return result.model_json_schema()
 
 
 class Loop(Generic[T]):

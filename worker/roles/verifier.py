@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 
@@ -46,7 +45,8 @@ async def verify_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[
     )
     # read again: the judge's own calls and late ones have been counted meanwhile
     goal = await runtime.store.goal(goal.id)
-    streak = advance(goal.streak, verdict, artifacts=await _fingerprint(runtime, goal), blocker=blocker)
+    artifacts = {a.path: a.sha256 for a in await runtime.store.artifacts(goal.id)}
+    streak = advance(goal.streak, verdict, artifacts=artifacts, blocker=blocker)
     return loop, _outcome(goal, verdict, streak, decide(goal, verdict, streak))
 
 
@@ -101,12 +101,6 @@ def _common_blocker(digests: dict[str, Digest]) -> Blocker | None:
         return None
     (reason, text), _ = max(named.items(), key=lambda pair: (pair[1], pair[0]))
     return Blocker(reason=reason, text=text)
-
-
-async def _fingerprint(runtime: Runtime, goal: Goal) -> str:
-    """One hash over all artifacts: it changes when any of them does."""
-    lines = [f"{a.path} {a.sha256}" for a in await runtime.store.artifacts(goal.id)]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def _outcome(goal: Goal, verdict: Verdict, streak: Streak, decision: Decision) -> Outcome:

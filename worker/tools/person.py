@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pursuit.models import question_id
 from worker.tools.registry import Effect, NeedsAnswer, ToolContext, tool
 
 
@@ -18,7 +19,7 @@ async def ask_person(
 ) -> str:
     """Ask a person something that only a person can decide. You get the answer when it is given."""
     # the same question of the same call has the same id, so a resumed attempt finds its answer
-    name = "q_" + hashlib.sha256(ctx.key.encode()).hexdigest()[:20]
+    name = question_id(ctx.ref.goal, hashlib.sha256(ctx.key.encode()).hexdigest()[:16])
     answer = await ctx.answer_to(name)
     if answer is None:
         raise NeedsAnswer(name, question, tuple(options))

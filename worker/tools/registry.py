@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -59,6 +60,7 @@ class Tool:
     arguments: type[BaseModel]
     function: Callable[..., Awaitable[Any]]
 
+    @cached_property
     def schema(self) -> dict[str, Any]:
         """The tool as chat completions take it."""
         parameters = self.arguments.model_json_schema()
@@ -95,7 +97,7 @@ class Toolbox:
         self._context = context
 
     def schemas(self) -> list[dict[str, Any]]:
-        return [tool.schema() for tool in self._tools.values()]
+        return [tool.schema for tool in self._tools.values()]
 
     def effect(self, name: str) -> Effect:
         return self._tools[name].effect if name in self._tools else Effect.READ

@@ -1,0 +1,171 @@
+"""Submit, list, show, pause, resume and cancel goals."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse
+
+from api.state import Here, State
+from api.views import CommandView, GoalPage, GoalView, goal_view
+from pursuit.errors import InvalidField
+from pursuit.models import AddBudget, Frozen, Goal, JobRef, Submission
+from pursuit.state import FINAL, Status
+from pursuit.store import Command
+
+router = APIRouter(tags=["goals"])
+
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+#: goals looked through for one filtered page
+SCAN_MOST = 2_000
+
+
+class Pause(Frozen):
+    """Why and when to pause."""
+
+    reason: str = ""
+    mode: Literal["now", "after_round"] = "now"
+
+
+class Resume(Frozen):
+    """Why, and with how much more budget."""
+
+    reason: str = ""
+    add_budget: AddBudget = AddBudget()
+
+
+class Cancel(Frozen):
+    """Why."""
+
+    reason: str = ""
+
+
+@router.post("/goals", status_code=201, response_model=GoalView)
+async def submit(here: Here, submission: Submission, response: Response, key: Key = None) -> GoalView:
+    """Saves a goal; 201 is answered once it is durable. The same Idempotency-Key gives the same goal."""
+    _check_commands(here, submission)
+    request = hashlib.sha256(submission.model_dump_json().encode()).hexdigest()
+    goal, new = await here.store.submit(submission, key=key, request=request)
+    if new and submission.start_at is None:
+        await here.publish(JobRef.of(goal, 1, "plan"))
+    if not new:
+        response.headers["Idempotent-Replayed"] = "true"
+    response.headers["Location"] = f"/v1/goals/{goal}"
+    return goal_view(await here.store.goal(goal), here.model)
+
+
+def _check_commands(here: State, submission: Submission) -> None:
+    """A check that can't be run would block the goal for ever; better to say so at once."""
+    if here.settings.commands != "off":
+        return
+    for place, criterion in enumerate(submission.criteria):
+        if criterion.check.kind == "command":
+            raise InvalidField(
+                "command checks are off on this server",
+                action="Start it with PURSUIT_COMMANDS=checks, or use another kind of check.",
+                errors=[{"field": f"criteria.{place}.check", "problem": "command checks are off"}],
+            )
+
+
+@router.get("/goals", response_model=GoalPage)
+async def list_goals(
+    here: Here,
+    status: Annotated[list[Status] | None, Query()] = None,
+    label: Annotated[str | None, Query(description="key=value", pattern=r"^[^=]+=.*$")] = None,
+    q: Annotated[str | None, Query(description="words of the objective", max_length=200)] = None,
+    order: Literal["newest", "oldest"] = "newest",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> GoalPage:
+    """Goals by time of submission, page by page."""
+    found: list[Goal] = []
+    scanned = 0
+    while True:
+        page, following = await here.store.list_goals(
+            statuses=status or tuple(Status),
+            limit=limit if not (label or q) else 1,
+            cursor=cursor,
+            oldest_first=order == "oldest",
+        )
+        scanned += 1
+        found += [goal for goal in page if _matches(goal, label, q)]
+        cursor = following
+        if cursor is None or len(found) >= limit or scanned >= SCAN_MOST or not (label or q):
+            return GoalPage(items=[goal_view(goal, here.model) for goal in found], next_cursor=cursor)
+
+
+def _matches(goal: Goal, label: str | None, q: str | None) -> bool:
+    if label:
+        name, _, value = label.partition("=")
+        if goal.labels.get(name) != value:
+            return False
+    return not q or q.lower() in goal.contract.objective.lower()
+
+
+@router.get("/goals/{goal}", response_model=GoalView, responses={304: {"description": "unchanged"}})
+async def show(
+    here: Here,
+    goal: str,
+    response: Response,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for a change")] = 0,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> GoalView | Response:
+    """The goal as it stands. With `wait`, the answer comes when it changes, or the time is up."""
+    known = (if_none_match or "").strip().removeprefix("W/").strip('"')
+    shown = await here.store.goal(goal)
+    if wait and (not known or known == _tag(shown)):
+        shown = await _changed(here, shown, wait)
+    if known and known == _tag(shown):
+        return Response(status_code=304, headers={"ETag": f'"{_tag(shown)}"'})
+    response.headers["ETag"] = f'"{_tag(shown)}"'
+    return goal_view(shown, here.model)
+
+
+def _tag(goal: Goal) -> str:
+    return str(goal.revision)
+
+
+async def _changed(here: State, goal: Goal, wait: float) -> Goal:
+    """The goal once its revision is another one, or when the time is up; a final goal changes no more."""
+    deadline = time.monotonic() + wait
+    first = goal.revision
+    after = "$"
+    while goal.revision == first and goal.status not in FINAL and not here.closing.is_set():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        # short waits, so that a closing server isn't held up
+        events = await here.store.follow(goal.id, after, wait=min(left, 1.0))
+        after = events[-1].id if events else after
+        goal = await here.store.goal(goal.id)
+    return goal
+
+
+@router.post("/goals/{goal}/pause", status_code=202, response_model=CommandView)
+async def pause(here: Here, goal: str, body: Pause | None = None) -> Response:
+    """Pauses now (each sub-agent parks after its current step) or after the round."""
+    wish = body or Pause()
+    return _reply(goal, await here.store.pause(goal, mode=wish.mode, reason=wish.reason[:500]))
+
+
+@router.post("/goals/{goal}/resume", status_code=202, response_model=CommandView)
+async def resume(here: Here, goal: str, body: Resume | None = None) -> Response:
+    """Takes a paused or blocked goal up again, if asked with more budget."""
+    wish = body or Resume()
+    return _reply(goal, await here.store.resume(goal, reason=wish.reason[:500], add=wish.add_budget))
+
+
+@router.post("/goals/{goal}/cancel", status_code=202, response_model=CommandView)
+async def cancel(here: Here, goal: str, body: Cancel | None = None) -> Response:
+    """Ends the goal; needs no worker, and nothing is recorded afterwards."""
+    wish = body or Cancel()
+    return _reply(goal, await here.store.cancel(goal, reason=wish.reason[:500]))
+
+
+def _reply(goal: str, command: Command) -> Response:
+    """202 when something changed, 200 when it was so already."""
+    view = CommandView(id=goal, status=command.status, changed=command.changed)
+    return JSONResponse(view.model_dump(), status_code=202 if command.changed else 200)
