@@ -17,15 +17,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pursuit.folders import state_folder
 from pursuit.store import Timing
 
 PREFIX = "PURSUIT_"
-
-
-def state_folder() -> Path:
-    """Where a private Redis, workspaces and blobs live when nothing else is said."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "pursuit"
 
 
 class FileSecrets(PydanticBaseSettingsSource):
@@ -49,7 +44,9 @@ class Settings(BaseSettings):
 
     redis_url: SecretStr | None = Field(None, description="state; `up` and `run` start a private Redis without it")
     broker_url: SecretStr | None = Field(None, description="Celery's; default: the same server, next database")
-    data: Path = Field(default_factory=state_folder, description="workspaces, blobs, a private Redis")
+    data: Path = Field(
+        default_factory=lambda: state_folder(os.environ), description="workspaces, blobs, a private Redis"
+    )
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8700, ge=0, le=65535, description="port of the API; 0: any free one")
     flower_port: int = Field(0, ge=0, le=65535, description="port of Flower; 0: any free one")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.signals import setup_logging, worker_ready, worker_shutdown
+from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 
 from config import logging
 from config.celery import make_app
@@ -27,6 +27,11 @@ def _log(**_: Any) -> None:
 @worker_ready.connect
 def _start(**_: Any) -> None:
     process.start()
+
+
+@worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    process.drain()
 
 
 @worker_shutdown.connect

@@ -35,7 +35,7 @@ class Process:
         self._keeper = Keeper(settings.timing())
         self._loop = asyncio.new_event_loop()
         self._runtime: Future[Runtime] | None = None
-        self._stopping = threading.Event()
+        self._stopping, self._draining = threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
 
@@ -57,6 +57,10 @@ class Process:
         self.start()
         return asyncio.run_coroutine_threadsafe(self._run(ref, in_chord=in_chord), self._loop).result()
 
+    def drain(self) -> None:
+        """Lets sub-agents hand their jobs back after the current step, for others to go on with at once."""
+        self._draining.set()
+
     def stop(self) -> None:
         """Ends both threads; attempts that still run are left to their leases."""
         self._stopping.set()
@@ -68,7 +72,7 @@ class Process:
     async def _open(self) -> Runtime:
         while True:
             try:
-                return await Runtime.open(self._settings, self._app)
+                return await Runtime.open(self._settings, self._app, self._draining)
             except PursuitError as error:
                 log.warning("waiting for the store", error=str(error))
                 await asyncio.sleep(AWAY)

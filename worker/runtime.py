@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -49,9 +50,11 @@ class Runtime:
     model: Model
     tools: dict[str, Tool]
     app: PursuitCelery
+    #: set when the process is to end: sub-agents hand their jobs back after the current step
+    draining: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
-    async def open(cls, settings: Settings, app: PursuitCelery) -> Runtime:
+    async def open(cls, settings: Settings, app: PursuitCelery, draining: threading.Event) -> Runtime:
         redis = connect(settings.state_url())
         store = await Store.open(redis, shards=settings.shards, timing=settings.timing())
         return cls(
@@ -61,6 +64,7 @@ class Runtime:
             model=make_model(settings, choose(settings.model)),
             tools=standard_tools(commands=settings.commands == "all"),
             app=app,
+            draining=draining,
         )
 
     async def close(self) -> None:

@@ -15,9 +15,10 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pursuit.models import Entry
-from pursuit.store import Attempt, Beat, Fence, Store
-from worker.llm.model import Answer, Garbled, Message, Model, ToolCall
+from pursuit.store import Attempt, Beat, Fence
+from worker.llm.model import Answer, Garbled, Message, ToolCall
 from worker.prompts import prompt
+from worker.runtime import Runtime
 from worker.tools import Effect, Toolbox
 from worker.tools.registry import explain
 
@@ -75,14 +76,14 @@ class Loop(Generic[T]):
 
     def __init__(
         self,
-        store: Store,
+        runtime: Runtime,
         attempt: Attempt,
-        model: Model,
         assignment: Assignment[T],
         *,
         may_go_on: Callable[[Beat], str | None] = lambda beat: None,
     ) -> None:
-        self._store, self._attempt, self._model, self._task = store, attempt, model, assignment
+        self._store, self._model, self._draining = runtime.store, runtime.model, runtime.draining
+        self._attempt, self._task = attempt, assignment
         self._may_go_on = may_go_on
         self._entries: list[Entry] = []
         self._kept = 0
@@ -198,7 +199,7 @@ class Loop(Generic[T]):
         if beat.fence in (Fence.LOST, Fence.GONE):
             raise Stopped(beat.fence)
         self._kept = len(self._entries)
-        if beat.wish == "pause":
+        if beat.wish == "pause" or self._draining.is_set():
             raise Stopped("pause")
         stop = self._may_go_on(beat)
         if stop and not self._wrap_up:

@@ -50,7 +50,7 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
         steps=STEPS,
         review=review,
     )
-    loop = Loop(runtime.store, attempt, runtime.model, assignment)
+    loop = Loop(runtime, attempt, assignment)
     plan = await loop.run()
     if plan.blocker:
         raise PlanBlocked(Reason(plan.blocker.reason), plan.blocker.text)

@@ -48,7 +48,7 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
     def may_go_on(beat: Beat) -> str | None:
         return "the goal's steps are used up" if beat.used_steps >= goal.budget.steps else None
 
-    loop = Loop(runtime.store, attempt, runtime.model, assignment, may_go_on=may_go_on)
+    loop = Loop(runtime, attempt, assignment, may_go_on=may_go_on)
     try:
         digest = await loop.run()
     except (GaveUp, Rejected, Garbled) as error:

@@ -91,7 +91,7 @@ async def _judge(
         steps=STEPS,
         review=review,
     )
-    return Loop(runtime.store, attempt, runtime.model, assignment)
+    return Loop(runtime, attempt, assignment)
 
 
 def _common_blocker(digests: dict[str, Digest]) -> Blocker | None:

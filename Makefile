@@ -1,0 +1,48 @@
+# `make` alone lists what there is. The environment is made on first use: with uv where it is installed, else with
+# python3 -m venv and pip.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt lint type openapi bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+run: $(VENV)/installed ## run the example goal: a swarm audits this Python environment
+	$(BIN)/pursuit run --file examples/audit/goal.yaml --input env=$(VENV) --out results/audit
+
+test: $(VENV)/installed ## run the tests
+	$(BIN)/python -m pytest
+
+check: lint type test ## what CI runs
+
+fmt: $(VENV)/installed ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/installed ## style and import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+
+type: $(VENV)/installed ## types
+	$(BIN)/mypy
+
+openapi: $(VENV)/installed ## write docs/openapi.json anew, after a meant change of the API
+	$(BIN)/python -m tests.openapi
+
+bench: $(VENV)/installed ## the figures of docs/performance.md
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and what the tools left
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache results
+
+$(VENV)/installed: pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
+	else \
+	  $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet -e '.[dev]'; \
+	fi
+	@touch $@
