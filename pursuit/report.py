@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pursuit import describe
+from pursuit.describe import now as sentence
 from pursuit.models import Artifact, Digest, Frozen, Goal, Job, RoundRecord, Usage
 
 
@@ -93,7 +93,7 @@ def compile_report(goal: Goal, rounds: list[RoundOfWork], artifacts: list[Artifa
         objective=goal.contract.objective,
         status=goal.status,
         reason=goal.reason,
-        summary=describe.now(goal),
+        summary=sentence(goal),
         submitted_at=goal.created_at,
         finished_at=goal.finished_at,
         model=model,
