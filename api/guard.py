@@ -34,7 +34,11 @@ class Guard:
         if refused is not None:
             await problem(refused)(scope, receive, send)
             return
-        await self._app(scope, _counted(receive), send)
+        body = await _body(receive)
+        if body is None:
+            await problem(TooLarge(f"a body may have at most {BODY_MOST} bytes"))(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
 
     def _foreign(self, request: Request) -> PursuitError | None:
         if not self._local:
@@ -54,16 +58,27 @@ class Guard:
         return None
 
 
-def _counted(receive: Receive) -> Receive:
-    """The body as it comes in, ended with an error where it grows over the limit without having said so."""
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None when it grows over the limit, whatever it said of its length."""
+    body = bytearray()
+    while True:
         message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > BODY_MOST:
-            raise TooLarge(f"a body may have at most {BODY_MOST} bytes")
-        return message
+        body += message.get("body", b"")
+        if len(body) > BODY_MOST:
+            return None
+        if not message.get("more_body"):
+            return bytes(body)
 
-    return counted
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Hands the body on in one piece, and after it whatever else comes, such as the disconnect."""
+    handed = False
+
+    async def replay() -> Message:
+        nonlocal handed
+        if handed:
+            return await receive()
+        handed = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from pursuit.state import Actor, JobKind, JobState, Phase, Reason, Status, Wish
 
@@ -25,6 +26,14 @@ def _relative(path: str) -> str:
     if path.startswith("/") or ".." in parts:
         raise ValueError("must be a path inside the workspace, without '..'")
     return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"must be a regular expression: {error}") from error
+    return pattern
 
 
 RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_relative)]
@@ -58,7 +67,7 @@ class FileCheck(Frozen):
 
     kind: Literal["file"] = "file"
     path: RelativePath
-    pattern: str | None = Field(None, max_length=1_000)
+    pattern: Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_expression)] | None = None
 
 
 class JudgeCheck(Frozen):
@@ -82,6 +91,19 @@ class Input(Frozen):
 
     path: str = Field(min_length=1, max_length=1_000)
     name: Label | None = None
+
+
+def input_name(item: Input) -> str:
+    """What the input is called below `inputs/`: as given, else the last part of its path."""
+    return item.name or item.path.rstrip("/").rpartition("/")[2] or "input"
+
+
+def _distinct(inputs: list[Input]) -> list[Input]:
+    names = [input_name(item) for item in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two inputs would be called {twice[0]!r}; give one of them a `name`")
+    return inputs
 
 
 class Budget(Frozen):
@@ -109,10 +131,10 @@ class Submission(Frozen):
     objective: Text = Field(max_length=MAX_OBJECTIVE)
     criteria: list[Criterion] = Field(default_factory=list, max_length=50)
     constraints: list[Line] = Field(default_factory=list, max_length=50)
-    inputs: list[Input] = Field(default_factory=list, max_length=50)
+    inputs: Annotated[list[Input], AfterValidator(_distinct)] = Field(default_factory=list, max_length=50)
     budget: Budget = Budget()
     labels: dict[Label, Annotated[str, StringConstraints(max_length=200)]] = Field(default_factory=dict, max_length=20)
-    start_at: datetime | None = Field(None, description="don't begin before this time")
+    start_at: AwareDatetime | None = Field(None, description="don't begin before this time")
 
 
 class Contract(Frozen):

@@ -233,7 +233,8 @@ async def reach(call: Any) -> Any:
 def check_event_id(text: str) -> str:
     """The id of an event as it came from outside. Raises InvalidRequest where it isn't one."""
     head, _, tail = text.partition("-")
-    if not (head.isdigit() and (tail.isdigit() or not tail)) or len(text) > 40:
+    parts = [head, *([tail] if "-" in text else [])]
+    if not all(part.isascii() and part.isdigit() and int(part) < 2**64 for part in parts):
         raise InvalidRequest(
             f"{text[:60]!r} is no event id", action="Use the `id` of an event, such as 1764000000000-0."
         )

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pursuit.models import Input
+from pursuit.models import Input, input_name
 
 INPUTS = "inputs"
 
@@ -22,7 +22,7 @@ class Workspace:
     def __init__(self, root: Path, inputs: Iterable[Input] = (), allowed_roots: Iterable[Path] = ()) -> None:
         self.root = root
         self._allowed = [path.resolve() for path in allowed_roots]
-        self.mounts = {name_of(item): self._source(item) for item in inputs}
+        self.mounts = {input_name(item): self._source(item) for item in inputs}
 
     def prepare(self) -> None:
         """Makes the folder and its input links; safe to repeat, and from several workers at once."""
@@ -95,11 +95,9 @@ class Workspace:
         source = Path(item.path).expanduser().resolve()
         if self._allowed and not any(source.is_relative_to(root) for root in self._allowed):
             raise OutsideWorkspace(f"input {item.path!r} lies in none of the allowed folders")
+        if not source.exists():
+            raise OutsideWorkspace(f"input {item.path!r} isn't there on this worker's machine")
         return source
-
-
-def name_of(item: Input) -> str:
-    return item.name or Path(item.path).name or "input"
 
 
 def _clean(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pursuit.models import Contract, Digest, Goal
+from pursuit.models import Contract, Digest, Goal, input_name
 from pursuit.store import Store
 
 ROUNDS_SHOWN = 5
@@ -40,7 +40,7 @@ async def planner_view(store: Store, goal: Goal) -> dict[str, Any]:
         "answers": [
             {"question": q.text, "answer": q.answer} for q in await store.questions(goal.id) if q.answer is not None
         ],
-        "inputs": [f"inputs/{item.name or item.path.rstrip('/').rpartition('/')[2]}" for item in goal.inputs],
+        "inputs": [f"inputs/{input_name(item)}" for item in goal.inputs],
         "files": [{"path": a.path, "size": a.size} for a in artifacts[:FILES_SHOWN]],
         "files_total": len(artifacts),
         "left": {
