@@ -20,7 +20,7 @@ def counted(model: ScriptedModel, marker: str) -> dict[str, int]:
 
     def handler(call: Call) -> None:
         with lock:
-            key = f"{call.text[:400]} turn {call.turn}"
+            key = f"{call.text} turn {call.turn}"
             seen[key] = seen.get(key, 0) + 1
 
     model.on(marker, handler)
