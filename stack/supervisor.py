@@ -70,6 +70,7 @@ class Stack:
         self._parts: list[Part] = []
         self._stopping = False
         self._lock: IO[str] | None = None
+        self._claimed = False
         self.url = ""
         self.flower_url = ""
 
@@ -108,6 +109,7 @@ class Stack:
                 f"a stack is running in {data} already: {where}",
                 action="Use that one, stop it, or name another folder with --data.",
             ) from error
+        self._claimed = True
 
     def _environment(self) -> dict[str, str]:
         """The settings as children need them; secrets by the environment, never by the command line."""
@@ -196,6 +198,8 @@ class Stack:
 
     def stop(self) -> None:
         """Ends the parts in turn: faces first, then workers with time to drain, Redis last."""
+        if not self._claimed:
+            return
         (self._settings.data / STACK_FILE).unlink(missing_ok=True)
         workers = [part for part in self._parts if part.name not in ("api", "flower")]
         for part in self._parts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import threading
 import time
 from typing import Any
@@ -35,22 +37,56 @@ def _settled(goal: dict[str, Any]) -> bool:
     return goal["status"] in EXIT
 
 
+class Listener:
+    """Hears the goal's events in a thread, so that the picture and the clock don't wait for them."""
+
+    def __init__(self, client: Client, goal: str) -> None:
+        self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._trouble: PursuitError | None = None
+        self.ended = False
+        threading.Thread(target=self._listen, args=(client, goal), daemon=True).start()
+
+    def _listen(self, client: Client, goal: str) -> None:
+        try:
+            for event in client.events(goal):
+                self._heard.put(event)
+        except PursuitError as error:
+            self._trouble = error
+        finally:
+            self.ended = True
+
+    def fresh(self, wait: float) -> list[Heard]:
+        """What has come since the last call, waiting a moment for the first. Raises what the listening raised."""
+        found: list[Heard] = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self._heard.get(timeout=wait))
+            while True:
+                found.append(self._heard.get_nowait())
+        if self._trouble and not found:
+            raise self._trouble
+        return found
+
+
 def _plain(client: Client, goal: dict[str, Any], timeout: float | None, *, as_json: bool) -> int:
     swarm, deadline = Swarm(goal), _deadline(timeout)
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    for event in client.events(goal["id"]):
-        if as_json:
-            print(event.model_dump_json(), flush=True)
-        line = swarm.apply(event)
-        if line and not as_json:
-            console.print(f"{event.at[11:19]} {line}")
-        if event.type == "goal.status" and event.data["to"] in EXIT:
-            goal = client.goal(goal["id"])
+    listener, stopped = Listener(client, goal["id"]), _settled(goal)
+    while True:
+        ended = listener.ended
+        fresh = listener.fresh(0.5)
+        for event in fresh:
+            if as_json:
+                print(event.model_dump_json(), flush=True)
+            elif line := swarm.apply(event):
+                console.print(f"{event.at[11:19]} {line}")
+        # only when all is read: an event may tell of an earlier pause of a goal that has gone on since
+        if not fresh and (ended or stopped):
+            goal, stopped = client.goal(goal["id"]), False
             if _settled(goal):
                 break
+        stopped = stopped or any(event.type == "goal.status" and event.data["to"] in EXIT for event in fresh)
         if deadline and time.monotonic() > deadline:
             return TIMED_OUT
-    goal = client.goal(goal["id"])
     if as_json:
         print(json.dumps({"type": "goal.summary", "goal": goal}), flush=True)
     else:
@@ -61,35 +97,20 @@ def _plain(client: Client, goal: dict[str, Any], timeout: float | None, *, as_js
 def _live(client: Client, goal: dict[str, Any], timeout: float | None, console: Console) -> int:
     swarm, deadline = Swarm(goal), _deadline(timeout)
     _reload(client, swarm)
-    heard: list[Heard] = []
-    ended = threading.Event()
-    trouble: list[PursuitError] = []
-
-    def listen() -> None:
-        try:
-            for event in client.events(goal["id"]):
-                heard.append(event)
-        except PursuitError as error:
-            trouble.append(error)
-        finally:
-            ended.set()
-
-    threading.Thread(target=listen, daemon=True).start()
+    listener = Listener(client, goal["id"])
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            fresh, heard[:] = heard[:], []
+            ended = listener.ended
+            fresh = listener.fresh(1 / FRAMES)
             for event in fresh:
                 swarm.apply(event)
-            if any(event.type in RELOADS for event in fresh) or (ended.is_set() and not heard):
+            if any(event.type in RELOADS for event in fresh) or (ended and not fresh):
                 _reload(client, swarm)
             live.update(swarm.render(console.width), refresh=True)
-            if _settled(swarm.goal) and not heard:
+            if _settled(swarm.goal) and not fresh:
                 break
-            if trouble:
-                raise trouble[0]
             if deadline and time.monotonic() > deadline:
                 return TIMED_OUT
-            ended.wait(1 / FRAMES)
             time.sleep(1 / FRAMES)
     return EXIT.get(swarm.goal["status"], 1)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from redis import exceptions
 from redis.asyncio import Redis
 from ulid import ULID
 
@@ -91,7 +92,7 @@ class Store(Reading):
 
         Raises StoreUnavailable, or StoreUnsuitable for a Redis that throws keys away when memory runs short.
         """
-        policy = (await reach(redis.info("memory"))).get("maxmemory_policy", "noeviction")
+        policy = await _eviction_policy(redis)
         if policy != "noeviction":
             raise StoreUnsuitable(f"its maxmemory-policy is {policy}: it would throw goals away")
         await reach(redis.hsetnx(keys.CONFIG, "shards", str(shards)))
@@ -295,6 +296,15 @@ class Store(Reading):
 
     def _pair(self, goal: str) -> list[str]:
         return [self.keys.goal(goal), self.keys.due(goal)]
+
+
+async def _eviction_policy(redis: Redis) -> str:
+    """What the server does when memory runs short; one that won't tell is trusted."""
+    try:
+        memory = await reach(redis.info("memory"))
+    except exceptions.ResponseError:
+        return "noeviction"
+    return str(memory.get("maxmemory_policy", "noeviction"))
 
 
 def _ms(seconds: float) -> int:

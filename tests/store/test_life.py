@@ -39,6 +39,19 @@ async def test_start_at_holds_the_plan_back(store: Store, driver: Driver, clock:
     assert await driver.due() == [JobRef.of(goal, 1, "plan")]
 
 
+async def test_a_goal_paused_before_its_time_still_waits_for_it_when_resumed(
+    store: Store, driver: Driver, clock: Clock
+) -> None:
+    goal = await driver.submit(start_at=when(clock.now + 3_600_000))
+    await store.pause(goal)
+    await store.resume(goal)
+    assert (await store.goal(goal)).reason is Reason.START_AT
+    clock.forward(3_500)
+    assert await driver.due() == []
+    clock.forward(101)
+    assert await driver.due() == [JobRef.of(goal, 1, "plan")]
+
+
 async def test_a_goal_goes_through_two_rounds_to_its_end(store: Store, driver: Driver) -> None:
     goal = await driver.submit()
     for ref in await driver.plan(goal):

@@ -91,5 +91,5 @@ async def _get(url: str, address: str) -> tuple[httpx.Response, bytes]:
 def _readable(html: str) -> str:
     import trafilatura
 
-    text = trafilatura.extract(html, include_links=True, include_tables=True, favor_recall=True)
+    text = trafilatura.extract(html, include_links=True, include_tables=True)
     return text or ""

@@ -26,6 +26,7 @@ redis.call('SET', KEYS[3], goal_id .. ' ' .. ARGV[2], 'EX', ARGV[7])
 set(unpack(fields))
 set('v', SCHEMA, 'status', 'queued', 'wish', 'run', 'epoch', 1, 'round', 1, 'phase', 'planning', 'seq', 0,
     'revision', 1, 'leased', 0, 'parked', 0, 'detail', '', 'created_at', ms(now), 'updated_at', ms(now))
+if plan_at then set('start_at', ms(plan_at)) end
 set('reason', plan_at and plan_at > now and 'start_at' or 'submitted')
 redis.call('ZADD', shard .. ':goals:queued', ms(now), goal_id)
 event('goal.submitted', 'person', ARGV[6])

@@ -1,0 +1,5 @@
+"""`python -m pursuit.cli` is `pursuit`."""
+
+from pursuit.cli import main
+
+main()
