@@ -17,6 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pursuit.errors import NoRedis
 from pursuit.folders import state_folder
 from pursuit.store import Timing
 
@@ -87,7 +88,10 @@ class Settings(BaseSettings):
         return init_settings, FileSecrets(settings_cls), env_settings, TomlConfigSettingsSource(settings_cls)
 
     def state_url(self) -> str:
-        return self.redis_url.get_secret_value() if self.redis_url else "redis://127.0.0.1:6379/0"
+        """Raises NoRedis where none is set: a Redis that happens to be on 6379 is somebody else's."""
+        if self.redis_url is None:
+            raise NoRedis("PURSUIT_REDIS_URL isn't set")
+        return self.redis_url.get_secret_value()
 
     def transport_url(self) -> str:
         """The broker's URL: as set, else the same server's next database."""

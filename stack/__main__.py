@@ -81,10 +81,18 @@ def _overrides(words: argparse.Namespace) -> dict[str, Any]:
 def _become(argv: list[str], settings: Settings) -> int:
     """Becomes the part, its settings in the environment, so that signals reach it directly."""
     if settings.redis_url is None:
-        print("PURSUIT_REDIS_URL isn't set; trying redis://127.0.0.1:6379/0", file=sys.stderr)
+        from stack.redis import private_url
+
+        url = private_url(settings.data)
+        if url is None:
+            print(f"error: PURSUIT_REDIS_URL isn't set, and no local stack runs in {settings.data}", file=sys.stderr)
+            print("  Set it, or start the local stack with `pursuit up`.", file=sys.stderr)
+            return 1
+        os.environ["PURSUIT_REDIS_URL"] = url
     os.environ["PURSUIT_HOST"] = settings.host
     os.environ["PURSUIT_PORT"] = str(settings.port)
     os.execv(argv[0], argv)  # noqa: S606
+    return 1
 
 
 def _doctor(settings: Settings, output: str) -> int:

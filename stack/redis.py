@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from pursuit.errors import NoRedis, PursuitError
 
 START_SECONDS = 20.0
+#: from <linux/prctl.h>
+PR_SET_PDEATHSIG = 1
 
 
 def find_binary() -> Path:
@@ -45,6 +50,27 @@ def free_port(preferred: int = 0) -> int:
     raise PursuitError("no free port on loopback")
 
 
+def die_with_parent() -> None:
+    """In a child before it becomes its program: Linux ends it when the supervisor dies, however that dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def private_url(folder: Path) -> str | None:
+    """The address of the private Redis of a data folder, if it runs."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    try:
+        known = json.loads((folder / "redis" / "redis.json").read_text())
+        url = f"redis://:{known['password']}@127.0.0.1:{known['port']}/0"
+        with Redis.from_url(url, socket_timeout=2) as client:
+            client.ping()
+    except (OSError, ValueError, KeyError, RedisError):
+        return None
+    return url
+
+
 class PrivateRedis:
     """A server on loopback with a password of its own and its data in one folder; AOF, no eviction."""
 
@@ -61,8 +87,11 @@ class PrivateRedis:
     def url(self) -> str:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Starts the server and waits until it answers, its data loaded. Raises PursuitError."""
+    def start(self, lock: int) -> None:
+        """Starts the server and waits until it answers, its data loaded. Raises PursuitError.
+
+        It holds the folder's `lock` (a file descriptor) as long as it lives: two servers must never share the folder.
+        """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._known.touch(mode=0o600)
         self._known.write_text(json.dumps({"port": self.port, "password": self.password}))
@@ -86,6 +115,8 @@ class PrivateRedis:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=(lock,),
+            preexec_fn=die_with_parent,
         )
         if self.process.stdin is None:
             raise PursuitError("the Redis server takes no settings")

@@ -25,7 +25,7 @@ from pursuit.folders import STACK_FILE
 from pursuit.state import Status
 from pursuit.store import keys
 from stack import commands
-from stack.redis import PrivateRedis, free_port
+from stack.redis import PrivateRedis, die_with_parent, free_port
 
 #: seconds that workers get to bring their sub-agents' current steps to an end
 DRAIN = 15.0
@@ -47,7 +47,13 @@ class Part:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            self.argv, env=self.env, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True
+            self.argv,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
         )
 
     @property
@@ -81,7 +87,7 @@ class Stack:
         self._claim(data)
         if self._settings.redis_url is None:
             self._redis = PrivateRedis(data / "redis")
-            self._redis.start()
+            self._redis.start(self._lock_number())
         port = free_port(self._settings.port)
         self.url = f"http://{self._settings.host}:{port}"
         env = self._environment()
@@ -110,6 +116,11 @@ class Stack:
                 action="Use that one, stop it, or name another folder with --data.",
             ) from error
         self._claimed = True
+
+    def _lock_number(self) -> int:
+        if self._lock is None:
+            raise RuntimeError("the data folder has not been claimed")
+        return self._lock.fileno()
 
     def _environment(self) -> dict[str, str]:
         """The settings as children need them; secrets by the environment, never by the command line."""
@@ -174,7 +185,7 @@ class Stack:
         now = time.monotonic()
         if self._redis and self._redis.process and self._redis.process.poll() is not None:
             say(f"Redis ended with code {self._redis.process.returncode}; starting it again")
-            self._redis.start()
+            self._redis.start(self._lock_number())
         for part in self._parts:
             if part.dead and part.restart_due(now):
                 code = part.process.returncode if part.process else None

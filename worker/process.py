@@ -96,7 +96,8 @@ class Process:
         while not self._stopping.is_set():
             try:
                 if store is None:
-                    redis = connect(self._settings.state_url(), connections=4)
+                    # little patience here: whoever waits for Redis can't fence
+                    redis = connect(self._settings.state_url(), connections=4, retries=1, timeout=timing.beat)
                     store = await Store.open(redis, shards=self._settings.shards, timing=timing)
                 if time.monotonic() >= next_beat:
                     next_beat = time.monotonic() + timing.beat

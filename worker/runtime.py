@@ -24,11 +24,14 @@ from worker.llm.rehearsal import RehearsalModel
 from worker.tools import Tool, Toolbox, ToolContext, standard_tools
 
 
-def connect(url: str, *, connections: int = 32) -> Redis:
-    """A client that waits out short absences of Redis: scripts are safe to repeat."""
-    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=8)
+def connect(url: str, *, connections: int = 32, retries: int = 100, timeout: float = 10) -> Redis:
+    """A client that waits out absences of Redis: scripts are safe to repeat.
+
+    By default it waits longer than any lease: what an attempt has paid for isn't given up while it may be recorded.
+    """
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=retries)
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=connections, timeout=60, decode_responses=True, socket_timeout=30, retry=retry
+        url, max_connections=connections, timeout=60, decode_responses=True, socket_timeout=timeout, retry=retry
     )
     return Redis(connection_pool=pool)
 

@@ -28,6 +28,8 @@ async def sweep(store: Store, app: PursuitCelery, name: str) -> int:
             published += len(swept.publish)
             if len(due) < BATCH:
                 break
+        for goal in await store.expired(shard):
+            await store.forget(goal)
     return published
 
 

@@ -174,6 +174,10 @@ class Reading:
         kept = await reach(self.redis.xrange(self.keys.events(goal), start, "+", count=limit))
         return [event_of(stream_id, fields) for stream_id, fields in kept]
 
+    async def has_event(self, goal: str, event: str) -> bool:
+        """Whether the event with this id is there: it may have been trimmed, or Redis gone back to before it."""
+        return bool(await reach(self.redis.xrange(self.keys.events(goal), event, event, count=1)))
+
     async def follow(self, goal: str, after: str, *, wait: float) -> list[Event]:
         """The events after an id, waiting up to `wait` seconds for the first."""
         kept = await reach(self.redis.xread({self.keys.events(goal): after}, count=500, block=max(1, int(wait * 1000))))
@@ -191,6 +195,16 @@ class Reading:
             now = seconds * 1000 + micros // 1000
         members = await reach(self.redis.zrangebyscore(self.keys.due_of(shard), "-inf", now, start=0, num=limit))
         return [JobRef(goal=goal, job=job) for goal, _, job in (m.partition(" ") for m in members)]
+
+    async def expired(self, shard: int, *, now: int | None = None, limit: int = 100) -> list[str]:
+        """Final goals of a shard whose keys have expired by now."""
+        if now is None:
+            seconds, micros = await reach(self.redis.time())
+            now = seconds * 1000 + micros // 1000
+        found: list[str] = await reach(
+            self.redis.zrangebyscore(self.keys.expiring_of(shard), "-inf", now, start=0, num=limit)
+        )
+        return found
 
     async def lead(self, shard: int, name: str, seconds: float) -> bool:
         """Whether `name` may sweep this shard now. It only saves work: correctness never depends on it."""

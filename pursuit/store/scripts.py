@@ -22,7 +22,7 @@ from pursuit.state import Status, commands_for
 
 NAMES = (
     "submit", "start", "beat", "journal", "finish", "park",
-    "answer", "sweep", "pause", "resume", "cancel",
+    "answer", "sweep", "pause", "resume", "cancel", "forget",
 )  # fmt: skip
 
 

@@ -273,6 +273,10 @@ class Store(Reading):
                     publish.append(JobRef.of(ref.goal, ref.round, "verify"))
         return Swept(publish=tuple(publish), buried=tuple(buried))
 
+    async def forget(self, goal: str) -> bool:
+        """Takes a goal whose keys have expired out of the lists."""
+        return bool((await self._scripts.run("forget", self._pair(goal), []))[0] == "FORGOTTEN")
+
     # --- a person's words -------------------------------------------------------------------
 
     async def pause(self, goal: str, *, mode: str = "now", reason: str = "") -> Command:

@@ -107,15 +107,16 @@ def _flower_answers(url: str) -> None:
 
 
 def _flower_shows(url: str, goal: str) -> None:
-    def tasks() -> dict[str, Any]:
-        return {t["args"]: t["name"] for t in _flower_get(url, "/api/tasks").json().values()}
+    def tasks() -> set[tuple[str, str]]:
+        return {(t["name"], t["args"]) for t in _flower_get(url, "/api/tasks").json().values()}
 
     wanted = {
-        f"goal={goal} round=1": "pursuit.verify_round",
-        f"goal={goal} round=1 subtask=002": "pursuit.run_subtask",
-        f"goal={goal} round=2 subtask=001": "pursuit.run_subtask",
+        ("pursuit.plan_round", f"goal={goal} round=1"),
+        ("pursuit.run_subtask", f"goal={goal} round=1 subtask=002"),
+        ("pursuit.verify_round", f"goal={goal} round=1"),
+        ("pursuit.run_subtask", f"goal={goal} round=2 subtask=001"),
     }
-    eventually(lambda: wanted.items() <= tasks().items(), seconds=20)
+    eventually(lambda: wanted <= tasks(), seconds=20)
 
 
 def test_what_dies_is_started_again(up: Up, tmp_path: Path) -> None:
@@ -128,6 +129,47 @@ def test_what_dies_is_started_again(up: Up, tmp_path: Path) -> None:
         eventually(lambda: up.known()["parts"]["api"] != known["parts"]["api"], seconds=20)
         events = list(client.events(goal))
     assert events[-1].data["to"] == "completed"
+
+
+def test_a_worker_joins_the_running_local_stack_and_refuses_a_stranger_without_one(up: Up) -> None:
+    alone = subprocess.run(
+        [sys.executable, "-m", "pursuit.cli", "worker"], env=up.env, cwd=up.folder, capture_output=True, text=True
+    )
+    assert alone.returncode == 1 and "PURSUIT_REDIS_URL isn't set" in alone.stderr and "pursuit up" in alone.stderr
+    up.start("--workers", "1", "--no-flower")
+    argv = [sys.executable, "-m", "pursuit.cli", "worker", "--name", "extra"]
+    extra = subprocess.Popen(
+        argv, env=up.env, cwd=up.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert extra.stderr is not None
+    try:
+        assert any("extra@" in line and "ready" in line for line in extra.stderr)
+    finally:
+        extra.terminate()
+        extra.communicate(timeout=20)
+
+
+def _environment_of(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_nothing_outlives_a_killed_supervisor(up: Up) -> None:
+    up.start("--workers", "1", "--no-flower")
+    assert up.process is not None
+    up.process.kill()
+    up.process.wait()
+
+    def left() -> bool:
+        found = subprocess.run(["pgrep", "-f", "celery|uvicorn|redis"], capture_output=True, text=True).stdout.split()
+        return any(str(up.folder) in _environment_of(pid) for pid in found)
+
+    eventually(lambda: not left(), seconds=20)
+    (up.folder / "data" / "stack.json").unlink()
+    up.start("--workers", "1", "--no-flower")
 
 
 def test_a_second_stack_in_the_same_folder_says_where_the_first_is(up: Up) -> None:

@@ -281,6 +281,23 @@ async def test_lists_page_through_all_goals_newest_first(store: Store, driver: D
     assert seen[-1] == made[0]
 
 
+async def test_a_final_goal_leaves_the_lists_when_its_keys_have_expired(
+    store: Store, driver: Driver, clock: Clock
+) -> None:
+    goal = await driver.submit()
+    await store.cancel(goal)
+    shard = int(store.keys.due(goal).partition("{s")[2][:2])
+    assert await store.expired(shard, now=clock.now) == []
+    clock.forward(31 * 86400)
+    assert await store.expired(shard, now=clock.now) == [goal]
+    assert not await store.forget(goal), "while it is there it is not forgotten"
+    for key in await store.redis.keys(store.keys.goal(goal) + "*"):
+        await store.redis.delete(key)
+    assert await store.forget(goal)
+    assert await store.expired(shard, now=clock.now) == []
+    assert await store.count(*Status) == 0
+
+
 async def test_what_is_not_there_is_not_found(store: Store) -> None:
     with pytest.raises(NotFound):
         await store.goal("goal_nope")

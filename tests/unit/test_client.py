@@ -66,6 +66,12 @@ async def test_forgotten_and_doubled_call_ids_and_arguments_as_objects_are_mende
     assert json.loads(answer.calls[0].arguments) == {"pattern": "*"}
 
 
+async def test_lone_surrogates_do_not_get_in() -> None:
+    body = b'{"choices": [{"message": {"content": "a\\ud800b"}}]}'
+    client, _ = chat(httpx.Response(200, content=body))
+    assert (await client.answer([], [])).model_dump_json()
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "tries"),
     [

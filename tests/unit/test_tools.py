@@ -79,6 +79,13 @@ async def test_files_are_listed_read_searched_and_written(bench: Bench) -> None:
     assert "write scope" in await bench.refused("write_file", path="c.md", content="x")
     assert "no file" in await bench.refused("read_file", path="inputs/in/none.txt")
     assert "can't be compiled" in await bench.refused("search_files", expression="(")
+    assert "failed: ValueError" in await bench.refused("list_files", pattern="**.md")
+
+
+async def test_an_expression_that_would_take_for_ever_is_stopped(bench: Bench) -> None:
+    (bench.source / "a.txt").write_text("a" * 200 + "!")
+    evil = await bench.refused("search_files", expression=r"^(a|aa)+$", pattern="inputs/in/*")
+    assert "takes too long" in evil
 
 
 async def test_many_files_are_read_page_by_page(bench: Bench) -> None:

@@ -103,7 +103,7 @@ def _answer(name: str, response: httpx.Response) -> Answer:
         extra = {"reasoning_content": message["reasoning_content"]} if message.get("reasoning_content") else {}
         text = message.get("content")
         return Answer(
-            text=text if isinstance(text, str) else "",
+            text=_valid(text) if isinstance(text, str) else "",
             calls=calls,
             tokens_in=int(usage.get("prompt_tokens") or 0),
             tokens_out=int(usage.get("completion_tokens") or 0),
@@ -126,4 +126,9 @@ def _calls(written: Any) -> tuple[ToolCall, ...]:
 
 
 def _as_text(arguments: Any) -> str:
-    return arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+    return _valid(arguments) if isinstance(arguments, str) else json.dumps(arguments or {})
+
+
+def _valid(text: str) -> str:
+    """The text without lone surrogates, which JSON may smuggle in and nothing can store."""
+    return text.encode("utf-8", "replace").decode()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from datetime import UTC, datetime
+
+import regex
 
 from pursuit.models import CommandCheck, Contract, Criterion, Evidence, FileCheck
 from worker.files.workspace import OutsideWorkspace, Workspace
@@ -13,6 +14,8 @@ from worker.tools.command import execute
 
 #: checks of one verification at the same time
 AT_ONCE = 2
+#: of matching a file's pattern
+PATTERN_SECONDS = 10.0
 
 
 async def run_checks(contract: Contract, workspace: Workspace, *, commands: bool) -> list[Evidence]:
@@ -60,5 +63,9 @@ def _file(check: FileCheck, workspace: Workspace) -> tuple[bool, str]:
     size = real.stat().st_size
     if check.pattern is None:
         return True, f"{check.path} is there, {size} bytes"
-    found = re.search(check.pattern, real.read_text(errors="replace"), re.MULTILINE)
+    try:
+        text = real.read_text(errors="replace")
+        found = regex.search(check.pattern, text, regex.MULTILINE, timeout=PATTERN_SECONDS, concurrent=True)
+    except TimeoutError:
+        return False, f"{check.path}: the pattern takes too long to match; use a simpler one"
     return bool(found), f"{check.path}: pattern {'found' if found else 'not found'}, {size} bytes"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
+import regex
 from pydantic import Field
 
 from worker.tools.registry import Effect, ToolContext, ToolError, tool
@@ -14,6 +14,8 @@ from worker.tools.registry import Effect, ToolContext, ToolError, tool
 READ_MOST = 100_000
 LIST_MOST = 2_000
 MATCHES_MOST = 500
+#: of one expression on one line: Python's own `re` could hold a whole worker process for hours
+SEARCH_SECONDS = 1.0
 
 PathArgument = Annotated[str, Field(description="path in the workspace, such as notes/a.md or inputs/data/x.csv")]
 Pattern = Annotated[str, Field(description="glob in the workspace, such as notes/*.md or inputs/code/**/*.py")]
@@ -87,8 +89,8 @@ async def search_files(
 ) -> dict[str, Any]:
     """Find lines that match a regular expression in the text files that match a glob."""
     try:
-        wanted = re.compile(expression)
-    except re.error as error:
+        wanted = regex.compile(expression)
+    except regex.error as error:
         raise ToolError(f"the expression can't be compiled: {error}") from error
 
     def look() -> dict[str, Any]:
@@ -98,13 +100,16 @@ async def search_files(
             if real.is_dir() or real.stat().st_size > 5_000_000:
                 continue
             for number, line in enumerate(real.read_text(errors="replace").splitlines(), 1):
-                if wanted.search(line):
+                if wanted.search(line, timeout=SEARCH_SECONDS, concurrent=True):
                     total += 1
                     if len(rows) < MATCHES_MOST:
                         rows.append({"path": shown, "line": number, "text": line[:500]})
         return {"matches": rows, "total": total}
 
-    return await asyncio.to_thread(look)
+    try:
+        return await asyncio.to_thread(look)
+    except TimeoutError as error:
+        raise ToolError("the expression takes too long to match; use a simpler one") from error
 
 
 @tool(Effect.REPEATABLE)

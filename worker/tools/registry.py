@@ -10,10 +10,13 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from pursuit.models import JobRef
 from worker.files.workspace import OutsideWorkspace, Workspace
+
+log = structlog.get_logger(__name__)
 
 #: The most characters of a result that go back to the model; the middle is cut out of a longer one.
 MOST = 200_000
@@ -116,8 +119,12 @@ class Toolbox:
             result = await chosen.function(context, **dict(values))
         except (ToolError, OutsideWorkspace) as error:
             return False, str(error)
-        except OSError as error:
-            return False, f"{type(error).__name__}: {error.strerror or error}"
+        except NeedsAnswer:
+            raise
+        except Exception as error:
+            # whatever a tool stumbles over goes back to the model: it may know another way, and the attempt lives
+            log.info("tool failed", tool=name, error=str(error))
+            return False, f"{name} failed: {type(error).__name__}: {error}"[:2_000]
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
         return True, cut(text)
 

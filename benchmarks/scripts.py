@@ -1,0 +1,57 @@
+"""The longest that each script holds Redis, with 300 subtasks open in the 13th round of a goal (4,000 jobs)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.engine import open_round, redis_server, store_at, take
+from pursuit.models import Entry, JobRef
+from pursuit.state import JobState
+from pursuit.store import Follow, Store
+
+ROUNDS, WIDTH = 13, 300
+
+
+async def main() -> None:
+    with redis_server() as url:
+        async with store_at(url) as store:
+            await store.redis.config_set("slowlog-log-slower-than", 0)
+            await store.redis.config_set("slowlog-max-len", 100_000)
+            await store.redis.slowlog_reset()
+            await _life(store)
+            log: list[dict[str, Any]] = await store.redis.slowlog_get(100_000)
+    from pursuit.store.scripts import SCRIPTS
+
+    names = {script.sha: name for name, script in SCRIPTS.items()}
+    worst: dict[str, list[int]] = {}
+    for entry in log:
+        words = entry["command"]
+        text = words.decode() if isinstance(words, bytes) else str(words)
+        if text.startswith("EVALSHA"):
+            name = names.get(text.split()[1], "?")
+            worst.setdefault(name, []).append(int(entry["duration"]))
+    for name, times in sorted(worst.items()):
+        times.sort()
+        print(
+            f"{name:8} {len(times):6} calls   median {times[len(times) // 2]:6} us   "
+            f"longest {times[-1] / 1000:7.2f} ms   (target <= 5 ms)"
+        )
+
+
+async def _life(store: Store) -> None:
+    goal = ""
+    for number in range(1, ROUNDS + 1):
+        goal, refs = await open_round(store, WIDTH, number, goal)
+        for ref in refs:
+            attempt = await take(store, ref)
+            await store.journal(attempt, 0, [Entry(kind="answer", body={"text": "x" * 300})], step=True)
+            await store.beat([attempt])
+            if number < ROUNDS:
+                await store.finish(attempt, JobState.DONE, '{"outcome": "done", "answer": "fine"}')
+        if number < ROUNDS:
+            verify = await take(store, JobRef.of(goal, number, "verify"))
+            following = Follow(jobs=[(JobRef.of(goal, number + 1, "plan"), None)], round=number + 1)
+            await store.finish(verify, JobState.DONE, "{}", following)
+    await store.pause(goal)
+    await store.resume(goal)
+    await store.cancel(goal)
