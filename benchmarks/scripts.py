@@ -8,6 +8,7 @@ from benchmarks.engine import open_round, redis_server, store_at, take
 from pursuit.models import Entry, JobRef
 from pursuit.state import JobState
 from pursuit.store import Follow, Store
+from pursuit.store.scripts import SCRIPTS
 
 ROUNDS, WIDTH = 13, 300
 
@@ -17,11 +18,11 @@ async def main() -> None:
         async with store_at(url) as store:
             await store.redis.config_set("slowlog-log-slower-than", 0)
             await store.redis.config_set("slowlog-max-len", 100_000)
+            for script in SCRIPTS.values():
+                await store.redis.script_load(script.text)
             await store.redis.slowlog_reset()
             await _life(store)
             log: list[dict[str, Any]] = await store.redis.slowlog_get(100_000)
-    from pursuit.store.scripts import SCRIPTS
-
     names = {script.sha: name for name, script in SCRIPTS.items()}
     worst: dict[str, list[int]] = {}
     for entry in log:

@@ -161,7 +161,7 @@ def test_nothing_outlives_a_killed_supervisor(up: Up) -> None:
     up.start("--workers", "1", "--no-flower")
     assert up.process is not None
     up.process.kill()
-    up.process.wait()
+    up.process.communicate()
 
     def left() -> bool:
         found = subprocess.run(["pgrep", "-f", "celery|uvicorn|redis"], capture_output=True, text=True).stdout.split()

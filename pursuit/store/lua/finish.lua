@@ -50,7 +50,7 @@ if record.kind == 'plan' and #jobs > 0 then
     count('used_subagents', #jobs)
     phase('executing')
 end
-for _, next in ipairs(jobs) do open_job(next[1], next[2], ms(now + tonumber(ARGV[7]))) end
+if #jobs > 0 then open_jobs(jobs, ms(now + tonumber(ARGV[7]))) end
 if follow.round then phase('planning') end
 if follow.status then move(follow.status, follow.reason, follow.detail, 'engine') end
 settle()

@@ -45,7 +45,7 @@ if #open == 0 then
     local round = tonumber(get('round')) + 1
     set('round', round)
     phase('planning')
-    open_job('r' .. round .. '-plan', '', ms(now))
+    open_job('r' .. round .. '-plan', ms(now))
 end
 if stopped then
     local started = get('started_at')

@@ -30,5 +30,5 @@ if plan_at then set('start_at', ms(plan_at)) end
 set('reason', plan_at and plan_at > now and 'start_at' or 'submitted')
 redis.call('ZADD', shard .. ':goals:queued', ms(now), goal_id)
 event('goal.submitted', 'person', ARGV[6])
-open_job('r1-plan', '', ms(plan_at or (now + tonumber(ARGV[5]))))
+open_job('r1-plan', ms(plan_at or (now + tonumber(ARGV[5]))))
 return {'NEW', goal_id}
