@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 import secrets
 import shutil
 import signal
@@ -92,6 +93,7 @@ class PrivateRedis:
 
         It holds the folder's `lock` (a file descriptor) as long as it lives: two servers must never share the folder.
         """
+        self._refuse_downgrade()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._known.touch(mode=0o600)
         self._known.write_text(json.dumps({"port": self.port, "password": self.password}))
@@ -107,22 +109,32 @@ class PrivateRedis:
             'save ""',
             "daemonize no",
         ]
-        log = (self._folder / "redis.log").open("ab")
         # settings by standard input: a password on the command line could be read by anybody
-        self.process = subprocess.Popen(
-            [str(self.binary), "-"],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=(lock,),
-            preexec_fn=die_with_parent,
-        )
+        with (self._folder / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.binary), "-"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(lock,),
+                preexec_fn=die_with_parent,
+            )
         if self.process.stdin is None:
             raise PursuitError("the Redis server takes no settings")
         self.process.stdin.write("\n".join(settings).encode())
         self.process.stdin.close()
         self._wait()
+
+    def _refuse_downgrade(self) -> None:
+        """Redis before 7 doesn't see the append-only folder of a newer one: it would start empty, all goals gone."""
+        said = subprocess.run([str(self.binary), "--version"], capture_output=True, text=True, check=False).stdout
+        version = re.search(r"v=(\d+)", said)
+        if version and int(version.group(1)) < 7 and (self._folder / "appendonlydir").exists():
+            raise PursuitError(
+                f"{self.binary} is older than the server that wrote {self._folder}, and would not see the goals there",
+                action="Put the newer redis-server or valkey-server on the PATH, or name another folder with --data.",
+            )
 
     def _wait(self) -> None:
         from redis import Redis
