@@ -35,6 +35,10 @@ class Shell:
         return ran
 
 
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def shell(house: House, tmp_path: Path) -> Shell:
     return Shell(house, tmp_path)
@@ -118,7 +122,10 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(
     model.delay = 0.5
     try:
         argv = shell.argv("run", "Go on without me", "--input", house.items(20)["path"])
-        process = subprocess.Popen(argv, env=shell.env, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        # a test run started in the background ignores SIGINT, and its children would too
+        process = subprocess.Popen(
+            argv, env=shell.env, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+        )
         assert process.stderr is not None
         goal = process.stderr.readline().split()[1]
         eventually(lambda: house.goal(goal)["phase"] == "executing", seconds=20)
