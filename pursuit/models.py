@@ -290,7 +290,6 @@ class Usage(Frozen):
     rounds: int = 0
     steps: int = 0
     subagents: int = 0
-    calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
@@ -420,4 +419,3 @@ class Entry(Frozen):
 
     kind: Literal["answer", "result"]
     body: dict[str, Any]
-    at: float = 0.0
