@@ -40,11 +40,13 @@ def make_app(settings: Settings) -> FastAPI:
             socket_connect_timeout=2,
             retry=retry,
         )
+        blobs = Blobs(settings.blobs)
+        redis = Redis(connection_pool=pool)
         state = State(
             settings=settings,
             # settled at the first request, see api/state.py
-            store=Store(Redis(connection_pool=pool), shards=settings.shards, timing=settings.timing()),
-            blobs=Blobs(settings.blobs),
+            store=Store(redis, shards=settings.shards, timing=settings.timing(), archive=blobs.text),
+            blobs=blobs,
             celery=make_celery(settings),
             model=_model_name(settings),
         )

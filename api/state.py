@@ -42,7 +42,12 @@ async def state_of(request: Request) -> State:
     """The API's state, its store settled: how many shards there are stands in Redis, which may have been away."""
     state: State = request.app.state.pursuit
     if not state.settled:
-        state.store = await Store.open(state.store.redis, shards=state.settings.shards, timing=state.settings.timing())
+        settings = state.settings
+        state.store = await Store.open(
+            state.store.redis, shards=settings.shards, timing=settings.timing(), archive=state.blobs.text
+        )
+        if state.store.warning:
+            log.warning(state.store.warning)
         state.settled = True
     return state
 

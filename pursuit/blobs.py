@@ -28,8 +28,8 @@ class Blobs:
             raise KeyError(sha256)
         return path
 
-    def put(self, content: bytes) -> str:
-        """Stores the bytes; returns their SHA-256."""
+    def put(self, content: bytes, *, durable: bool = False) -> str:
+        """Stores the bytes; returns their SHA-256. `durable`: they survive a power cut from then on."""
         sha256 = hashlib.sha256(content).hexdigest()
         target = self._folder / sha256[:2] / sha256
         if not target.exists():
@@ -37,6 +37,9 @@ class Blobs:
             handle, name = tempfile.mkstemp(dir=target.parent)
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(name).replace(target)
         return sha256
 
@@ -55,9 +58,9 @@ class Blobs:
         copy.replace(target)
         return sha256, size
 
-    def put_text(self, text: str) -> str:
+    def put_text(self, text: str, *, durable: bool = False) -> str:
         """Stores text compressed; returns the blob's SHA-256."""
-        return self.put(zlib.compress(text.encode(), level=1))
+        return self.put(zlib.compress(text.encode(), level=1), durable=durable)
 
     def text(self, sha256: str) -> str:
         return zlib.decompress(self.path(sha256).read_bytes()).decode()

@@ -11,6 +11,7 @@ PursuitError
 ├── IdempotencyMismatch   422  the same Idempotency-Key came with another body
 ├── StoreUnavailable      503  Redis can't be reached
 ├── StoreUnsuitable       503  Redis may lose goals: it evicts keys
+├── StoreFull             507  Redis has no memory for more goals
 ├── NoRedis                    there is no Redis server to start
 └── ServerUnreachable          no Pursuit server answers at this address
 """
@@ -123,6 +124,16 @@ class StoreUnsuitable(PursuitError):
     title = "This Redis may throw goals away"
     status = 503
     action = "Set `maxmemory-policy noeviction` in Redis and start again."
+
+
+class StoreFull(PursuitError):
+    """Redis has no memory for more goals."""
+
+    code = "store_full"
+    title = "The store has no room for another goal"
+    status = 507
+    retryable = True
+    action = "Goals that run go on. Give Redis more `maxmemory`, or cancel goals, or wait until old ones expire."
 
 
 class NoRedis(PursuitError):

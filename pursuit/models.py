@@ -339,6 +339,10 @@ class Goal(Frozen):
     budget: Budget
     usage: Usage
     labels: dict[str, str]
+    #: how often Redis was found to be another server process than before
+    generation: int = 0
+    #: the last round that has been compacted
+    compacted: int = 0
     streak: Streak
     findings: tuple[Finding, ...]
     tally: Tally
@@ -397,6 +401,14 @@ class Event(Frozen):
     data: dict[str, Any]
 
 
+class Guidance(Frozen):
+    """A person's words to a goal, or to one of its sub-agents."""
+
+    text: str
+    subtask: str = ""
+    at: datetime | None = None
+
+
 class PlannedRound(Frozen):
     """What the store keeps of a plan once its briefs are jobs."""
 
@@ -414,8 +426,15 @@ class RoundRecord(Frozen):
     decision: dict[str, Any] | None
 
 
-class Entry(Frozen):
-    """One journal entry: a model's answer or a tool's result. Its position is its index."""
+class RoundSummary(Frozen):
+    """What Redis keeps of an old round; jobs, briefs and results lie in the blob."""
 
-    kind: Literal["answer", "result"]
+    record: RoundRecord
+    blob: str
+
+
+class Entry(Frozen):
+    """One journal entry: a model's answer, a tool's result, a person's guidance. Its position is its index."""
+
+    kind: Literal["answer", "result", "guidance"]
     body: dict[str, Any]

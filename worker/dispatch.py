@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from celery import chord, signature
 
 from config.celery import TASKS, PursuitCelery, message, send
+from config.crashpoints import crash_point
 from pursuit.models import JobRef
 
 
@@ -19,6 +20,7 @@ def publish_round(app: PursuitCelery, refs: Sequence[JobRef]) -> None:
     header = [_signature(app, ref) for ref in refs]
     with app.gathered():
         chord(header, app=app)(_signature(app, verify))
+        crash_point("before_round_is_sent")
 
 
 def publish(app: PursuitCelery, ref: JobRef) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from config.crashpoints import crash_point
 from pursuit.errors import PursuitError
 from pursuit.store import Attempt, Fence, Store, Timing
 
@@ -70,6 +71,8 @@ class Keeper:
             elif beat is not None:
                 kept.cut()
         self.fence()
+        if live:
+            crash_point("after_beat")
 
     def fence(self) -> None:
         """Stops every attempt whose lease may have ended: another worker may have its job."""

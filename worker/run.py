@@ -9,10 +9,11 @@ from typing import Any
 
 import structlog
 
-from pursuit.errors import StoreUnavailable
+from config.crashpoints import crash_point
+from pursuit.errors import PursuitError, StoreUnavailable
 from pursuit.models import Digest, Entry, Goal, JobRef, Question
 from pursuit.state import JobKind, JobState, Reason
-from pursuit.store import Attempt, Finished
+from pursuit.store import Attempt, Fence, Finished, compact_rounds
 from worker.dispatch import publish, publish_round
 from worker.files.workspace import OutsideWorkspace
 from worker.keeper import Keeper
@@ -45,17 +46,23 @@ async def run(runtime: Runtime, keeper: Keeper, ref: JobRef, *, in_chord: bool) 
     attempt = await runtime.store.start(ref)
     if not isinstance(attempt, Attempt):
         return attempt.lower()
+    crash_point("after_start_before_work")
     try:
         async with keeper.keep(attempt):
             outcome = await _work(runtime, attempt)
             if isinstance(outcome, str):
                 return outcome
+            crash_point("after_work_before_finish")
             finished = await runtime.store.finish(attempt, outcome.state, outcome.result, outcome.follow)
     except asyncio.CancelledError:
         # cut by the keeper: cancelled by a person, or the lease is lost and somebody else has the job
         return "cut"
     if finished.recorded:
+        crash_point("after_finish_before_publish")
         await send(runtime, outcome, finished, in_chord=in_chord)
+        crash_point("after_publish")
+        if ref.kind is JobKind.PLAN:
+            await _compact(runtime, ref.goal)
     return finished.verdict.lower()
 
 
@@ -77,8 +84,9 @@ async def _work(runtime: Runtime, attempt: Attempt) -> Outcome | str:
     try:
         loop, outcome = await WORK[attempt.ref.kind](runtime, attempt, goal)
     except Stopped as stopped:
-        if stopped.why == "pause":
+        if stopped.why in ("pause", Fence.GAP):
             await runtime.store.release(attempt)
+            crash_point("after_release")
         return stopped.why.lower()
     except NeedsAnswer as asked:
         return await _ask(runtime, attempt, asked)
@@ -99,6 +107,20 @@ async def _work(runtime: Runtime, attempt: Attempt) -> Outcome | str:
     return outcome
 
 
+async def _compact(runtime: Runtime, goal: str) -> None:
+    """Moves old rounds out of Redis. What fails here is done with the next plan."""
+
+    def put(text: str) -> str:
+        blob = runtime.blobs.put_text(text, durable=True)
+        crash_point("after_blob_before_compact")
+        return blob
+
+    try:
+        await compact_rounds(runtime.store, await runtime.store.goal(goal), put)
+    except (PursuitError, OSError) as error:
+        log.warning("old rounds stay in Redis for now", goal=goal, error=str(error))
+
+
 def _transcript(runtime: Runtime, entries: list[Entry]) -> str:
     lines = [entry.model_dump_json() for entry in entries]
     return runtime.blobs.put_text("\n".join(lines))
@@ -116,6 +138,7 @@ async def _ask(runtime: Runtime, attempt: Attempt, asked: NeedsAnswer) -> str:
     if await runtime.store.ask(attempt, question) == "READY":
         await runtime.store.release(attempt)
         return "ready"
+    crash_point("after_question")
     return "parked"
 
 
@@ -130,6 +153,7 @@ async def _try_again(runtime: Runtime, attempt: Attempt, error: Exception) -> Ou
     log.warning("attempt failed", job=attempt.ref.job, error=str(error), exc_info=None if expected else error)
     if attempt.number < runtime.store.timing.attempts:
         await runtime.store.retry(attempt, RETRY * attempt.number)
+        crash_point("after_retry")
         return "retry"
     text = f"{type(error).__name__}: {error}"[:1000]
     if attempt.ref.kind is not JobKind.SUBTASK:

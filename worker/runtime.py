@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import httpx
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
@@ -22,6 +23,8 @@ from worker.llm.client import ChatClient
 from worker.llm.model import Model
 from worker.llm.rehearsal import RehearsalModel
 from worker.tools import Tool, Toolbox, ToolContext, standard_tools
+
+log = structlog.get_logger(__name__)
 
 
 def connect(url: str, *, connections: int = 32, retries: int = 100, timeout: float = 10) -> Redis:
@@ -59,11 +62,14 @@ class Runtime:
     @classmethod
     async def open(cls, settings: Settings, app: PursuitCelery, draining: threading.Event) -> Runtime:
         redis = connect(settings.state_url())
-        store = await Store.open(redis, shards=settings.shards, timing=settings.timing())
+        blobs = Blobs(settings.blobs)
+        store = await Store.open(redis, shards=settings.shards, timing=settings.timing(), archive=blobs.text)
+        if store.warning:
+            log.warning(store.warning)
         return cls(
             settings=settings,
             store=store,
-            blobs=Blobs(settings.blobs),
+            blobs=blobs,
             model=make_model(settings, choose(settings.model)),
             tools=standard_tools(commands=settings.commands == "all"),
             app=app,

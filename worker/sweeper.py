@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from config.celery import PursuitCelery
+from config.crashpoints import crash_point
 from pursuit.models import JobRef
 from pursuit.store import Store
 from worker.dispatch import publish
@@ -22,8 +23,12 @@ async def sweep(store: Store, app: PursuitCelery, name: str) -> int:
     for shard in range(store.keys.shards):
         if not await store.lead(shard, name, 3 * store.timing.sweep):
             continue
+        crash_point("after_lead")
+        await _note_new_server(store, shard)
         while due := await store.due(shard, limit=BATCH):
             swept = await store.sweep(due)
+            if swept.publish:
+                crash_point("after_sweep_before_publish")
             await asyncio.to_thread(_publish_all, app, swept.publish)
             published += len(swept.publish)
             if len(due) < BATCH:
@@ -31,6 +36,21 @@ async def sweep(store: Store, app: PursuitCelery, name: str) -> int:
         for goal in await store.expired(shard):
             await store.forget(goal)
     return published
+
+
+async def _note_new_server(store: Store, shard: int) -> None:
+    """Redis started anew, or another took over: its last moments may be missing, so every goal's viewers read anew.
+
+    The shard remembers the server once all its goals know, so that it may die in between.
+    """
+    server = await store.server_id()
+    known = await store.server_of(shard)
+    if not server or server == known:
+        return
+    if known:
+        for goal in await store.unfinished(shard):
+            await store.recover(goal, server)
+    await store.remember_server(shard, server)
 
 
 def _publish_all(app: PursuitCelery, refs: tuple[JobRef, ...]) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 from celery import shared_task
 
 from config.celery import TASKS
+from config.crashpoints import crash_point
 from pursuit.models import JobRef
 from pursuit.state import JobKind
 from worker.process import process
 
 
 def _run(task: Any, goal: str, job: str) -> str:
+    crash_point("message_taken")
     return process().run(JobRef(goal=goal, job=job), in_chord=bool(task.request.chord))
 
 

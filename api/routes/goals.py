@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from api.state import Here, State
 from api.views import CommandView, GoalPage, GoalView, goal_view
+from config.crashpoints import crash_point
 from pursuit.errors import InvalidField
 from pursuit.models import AddBudget, Frozen, Goal, JobRef, Submission
 from pursuit.state import FINAL, Status
@@ -43,14 +45,24 @@ class Cancel(Frozen):
     reason: str = ""
 
 
+class Guide(Frozen):
+    """What a person says."""
+
+    text: Annotated[str, Field(min_length=1, max_length=10_000)]
+    subtask: Annotated[str, Field(max_length=40, pattern=r"^(r[0-9]+-[0-9a-z]+)?$")] = ""
+
+
 @router.post("/goals", status_code=201, response_model=GoalView)
 async def submit(here: Here, submission: Submission, response: Response, key: Key = None) -> GoalView:
     """Saves a goal; 201 is answered once it is durable. The same Idempotency-Key gives the same goal."""
     _check_commands(here, submission)
     request = hashlib.sha256(submission.model_dump_json().encode()).hexdigest()
+    crash_point("before_submit")
     goal, new = await here.store.submit(submission, key=key, request=request)
+    crash_point("after_submit_before_publish")
     if new and submission.start_at is None:
         await here.publish(JobRef.of(goal, 1, "plan"))
+    crash_point("after_submit_before_reply")
     if not new:
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/goals/{goal}"
@@ -145,27 +157,34 @@ async def _changed(here: State, goal: Goal, wait: float) -> Goal:
 
 
 @router.post("/goals/{goal}/pause", status_code=202, response_model=CommandView)
-async def pause(here: Here, goal: str, body: Pause | None = None) -> Response:
+async def pause(here: Here, goal: str, body: Pause | None = None, key: Key = None) -> Response:
     """Pauses now (each sub-agent parks after its current step) or after the round."""
     wish = body or Pause()
-    return _reply(goal, await here.store.pause(goal, mode=wish.mode, reason=wish.reason[:500]))
+    return _reply(goal, await here.store.pause(goal, mode=wish.mode, reason=wish.reason[:500], key=key or ""))
 
 
 @router.post("/goals/{goal}/resume", status_code=202, response_model=CommandView)
-async def resume(here: Here, goal: str, body: Resume | None = None) -> Response:
+async def resume(here: Here, goal: str, body: Resume | None = None, key: Key = None) -> Response:
     """Takes a paused or blocked goal up again, if asked with more budget."""
     wish = body or Resume()
-    return _reply(goal, await here.store.resume(goal, reason=wish.reason[:500], add=wish.add_budget))
+    return _reply(goal, await here.store.resume(goal, reason=wish.reason[:500], add=wish.add_budget, key=key or ""))
 
 
 @router.post("/goals/{goal}/cancel", status_code=202, response_model=CommandView)
-async def cancel(here: Here, goal: str, body: Cancel | None = None) -> Response:
+async def cancel(here: Here, goal: str, body: Cancel | None = None, key: Key = None) -> Response:
     """Ends the goal; needs no worker, and nothing is recorded afterwards."""
     wish = body or Cancel()
-    return _reply(goal, await here.store.cancel(goal, reason=wish.reason[:500]))
+    return _reply(goal, await here.store.cancel(goal, reason=wish.reason[:500], key=key or ""))
+
+
+@router.post("/goals/{goal}/guidance", status_code=202, response_model=CommandView)
+async def guide(here: Here, goal: str, body: Guide, key: Key = None) -> Response:
+    """A person's words to the goal (the next plan and all running sub-agents) or to one sub-agent."""
+    return _reply(goal, await here.store.guide(goal, body.text, subtask=body.subtask, key=key or ""))
 
 
 def _reply(goal: str, command: Command) -> Response:
     """202 when something changed, 200 when it was so already."""
+    crash_point("after_command_before_reply")
     view = CommandView(id=goal, status=command.status, changed=command.changed)
     return JSONResponse(view.model_dump(), status_code=202 if command.changed else 200)

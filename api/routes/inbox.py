@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api.state import Here
 from api.views import InboxPage
+from config.crashpoints import crash_point
 from pursuit.models import Frozen, Question, goal_of_question
 
 router = APIRouter(tags=["people"])
@@ -32,5 +33,6 @@ async def answer(here: Here, question: str, body: Reply) -> Question:
     owner = goal_of_question(question)
     await here.store.question(owner, question)
     ref = await here.store.answer(owner, question, body.answer)
+    crash_point("after_answer_before_publish")
     await here.publish(ref)
     return await here.store.question(owner, question)

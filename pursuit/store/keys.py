@@ -67,3 +67,12 @@ class Keys:
 
     def questions(self, goal: str) -> str:
         return f"{self.goal(goal)}:questions"
+
+    def guidance(self, goal: str) -> str:
+        return f"{self.goal(goal)}:guidance"
+
+    def rounds(self, goal: str) -> str:
+        return f"{self.goal(goal)}:rounds"
+
+    def server_of(self, shard: int) -> str:
+        return f"{tag(shard)}:server"

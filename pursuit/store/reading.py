@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -18,24 +19,33 @@ from pursuit.models import (
     Entry,
     Event,
     Goal,
+    Guidance,
     Job,
     JobRef,
     PlannedRound,
     Question,
     RoundRecord,
+    RoundSummary,
     Verdict,
 )
 from pursuit.state import FINAL, Status
 from pursuit.store.keys import Keys
-from pursuit.store.replies import event_of, goal_of, question_of
+from pursuit.store.replies import event_of, goal_of, guidance_of, question_of
+
+#: Gives the text of a blob by its hash; raises KeyError for one that isn't here.
+Archive = Callable[[str], str]
 
 
 class Reading:
-    """Everything that can be read of goals."""
+    """Everything that can be read of goals. Rounds that have been compacted are read from the archive."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    #: what a person should know of this Redis, or nothing
+    warning = ""
+
+    def __init__(self, redis: Redis, keys: Keys, archive: Archive | None = None) -> None:
         self.redis = redis
         self.keys = keys
+        self._archive = archive
 
     async def ping(self) -> None:
         """Returns when Redis answers; raises StoreUnavailable."""
@@ -85,28 +95,55 @@ class Reading:
 
     async def jobs(self, goal: str, round_number: int) -> dict[str, Job]:
         """A round's jobs by id."""
-        kept = await reach(self.redis.hgetall(self.keys.jobs(goal, round_number)))
+        kept = await self._of_round("jobs", goal, round_number)
         return {job: Job.model_validate({"id": job, **json.loads(text)}) for job, text in sorted(kept.items())}
 
     async def job(self, ref: JobRef) -> Job:
-        text = await reach(self.redis.hget(self.keys.jobs(ref.goal, ref.round), ref.job))
+        text = await self._record(ref)
         if text is None:
             raise NotFound(f"goal {ref.goal} has no subtask {ref.job}")
         return Job.model_validate({"id": ref.job, **json.loads(text)})
 
     async def transcript_of(self, ref: JobRef) -> str | None:
         """The blob of an ended job's journal, by hash; None while the journal is still here."""
-        text = await reach(self.redis.hget(self.keys.jobs(ref.goal, ref.round), ref.job))
+        text = await self._record(ref)
         return json.loads(text).get("transcript") if text else None
 
+    async def _record(self, ref: JobRef) -> str | None:
+        text: str | None = await reach(self.redis.hget(self.keys.jobs(ref.goal, ref.round), ref.job))
+        return text or (await self._of_round("jobs", ref.goal, ref.round)).get(ref.job)
+
+    async def _of_round(self, part: str, goal: str, number: int) -> dict[str, str]:
+        """`jobs`, `briefs` or `results` of a round, as they were written."""
+        kept: dict[str, str] = await reach(self.redis.hgetall(f"{self.keys.goal(goal)}:{part}:{number}"))
+        summary = None if kept else await self.summary(goal, number)
+        if summary is None:
+            return kept
+        try:
+            text = await asyncio.to_thread(self._archive, summary.blob) if self._archive else "{}"
+        except KeyError as error:
+            raise NotFound(
+                f"round {number} of goal {goal} was moved to blob {summary.blob}, which isn't here",
+                action="Let this process use the same PURSUIT_DATA as the workers.",
+            ) from error
+        archived: dict[str, str] = json.loads(text).get(part, {})
+        return archived
+
+    async def whole_round(self, goal: str, number: int) -> dict[str, dict[str, str]]:
+        """A round's jobs, briefs and results as they were written: what its blob will hold."""
+        return {part: await self._of_round(part, goal, number) for part in ("jobs", "briefs", "results")}
+
+    async def summary(self, goal: str, number: int) -> RoundSummary | None:
+        """What is left in Redis of a compacted round."""
+        text = await reach(self.redis.hget(self.keys.rounds(goal), str(number)))
+        return RoundSummary.model_validate_json(text) if text else None
+
     async def briefs(self, goal: str, round_number: int) -> dict[str, str]:
-        kept: dict[str, str] = await reach(self.redis.hgetall(self.keys.briefs(goal, round_number)))
-        return kept
+        return await self._of_round("briefs", goal, round_number)
 
     async def results(self, goal: str, round_number: int) -> dict[str, str]:
         """A round's results by job id, as JSON."""
-        kept: dict[str, str] = await reach(self.redis.hgetall(self.keys.results(goal, round_number)))
-        return kept
+        return await self._of_round("results", goal, round_number)
 
     async def digests(self, goal: str, round_number: int) -> dict[str, Digest]:
         kept = await self.results(goal, round_number)
@@ -118,13 +155,16 @@ class Reading:
 
     async def round(self, goal: str, number: int) -> RoundRecord:
         """A round as it is shown. Raises NotFound."""
-        jobs = await self.jobs(goal, number)
+        kept = await reach(self.redis.hgetall(self.keys.jobs(goal, number)))
+        if not kept and (summary := await self.summary(goal, number)):
+            return summary.record
+        jobs = [Job.model_validate({"id": job, **json.loads(text)}) for job, text in kept.items()]
         if not jobs:
             raise NotFound(f"goal {goal} has no round {number}")
         names = [f"r{number}-plan", f"r{number}-verify"]
         plan, verified = await reach(self.redis.hmget(self.keys.results(goal, number), names))
         states: dict[str, int] = {}
-        for job in jobs.values():
+        for job in jobs:
             if job.kind == "subtask":
                 states[job.state] = states.get(job.state, 0) + 1
         outcome = json.loads(verified) if verified else {}
@@ -148,6 +188,11 @@ class Reading:
     async def questions(self, goal: str) -> list[Question]:
         kept = await reach(self.redis.hgetall(self.keys.questions(goal)))
         return sorted((question_of(goal, text) for text in kept.values()), key=lambda q: (q.asked_at, q.id))
+
+    async def guidance(self, goal: str) -> list[Guidance]:
+        """What people have said to a goal or its sub-agents, oldest first."""
+        kept = await reach(self.redis.lrange(self.keys.guidance(goal), 0, -1))
+        return [guidance_of(text) for text in kept]
 
     async def question(self, goal: str, question: str) -> Question:
         text = await reach(self.redis.hget(self.keys.questions(goal), question))
@@ -205,6 +250,27 @@ class Reading:
             self.redis.zrangebyscore(self.keys.expiring_of(shard), "-inf", now, start=0, num=limit)
         )
         return found
+
+    async def unfinished(self, shard: int) -> list[str]:
+        """The goals of a shard that aren't final."""
+        pipe = self.redis.pipeline(transaction=False)
+        for status in Status:
+            if status not in FINAL:
+                pipe.zrange(self.keys.listing(shard, status), 0, -1)
+        return [goal for page in await reach(pipe.execute()) for goal in page]
+
+    async def server_id(self) -> str:
+        """The Redis process that answers, by its run id; '' for a server that won't tell."""
+        try:
+            said = await reach(self.redis.info("server"))
+        except exceptions.ResponseError:
+            return ""
+        return str(said.get("run_id", ""))
+
+    async def server_of(self, shard: int) -> str | None:
+        """The Redis process that the goals of a shard know of."""
+        known: str | None = await reach(self.redis.get(self.keys.server_of(shard)))
+        return known
 
     async def lead(self, shard: int, name: str, seconds: float) -> bool:
         """Whether `name` may sweep this shard now. It only saves work: correctness never depends on it."""

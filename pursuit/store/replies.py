@@ -15,6 +15,7 @@ from pursuit.models import (
     Finding,
     Frozen,
     Goal,
+    Guidance,
     Input,
     JobRef,
     Question,
@@ -42,6 +43,7 @@ class Fence(StrEnum):
     KEPT = "KEPT"
     HAVE = "HAVE"
     LOST = "LOST"
+    GAP = "GAP"
     GONE = "GONE"
 
 
@@ -61,6 +63,7 @@ class Beat(Frozen):
     fence: Fence
     wish: str = ""
     used_steps: int = 0
+    guided: int = 0
 
 
 class Finished(Frozen):
@@ -144,6 +147,8 @@ def goal_of(fields: dict[str, str], open_jobs: int, now: int) -> Goal:
             "labels": json.loads(fields["labels"]),
             "streak": Streak.model_validate_json(fields.get("streak") or "{}"),
             "findings": [Finding.model_validate(item) for item in json.loads(fields.get("findings") or "[]")],
+            "generation": int(fields.get("generation", 0)),
+            "compacted": int(fields.get("compacted", 0)),
             "tally": _tally(fields, number, open_jobs),
             "created_at": when(fields["created_at"]),
             "updated_at": when(fields["updated_at"]),
@@ -187,6 +192,11 @@ def event_of(stream_id: str, fields: dict[str, str]) -> Event:
             "data": json.loads(fields["data"]),
         }
     )
+
+
+def guidance_of(text: str) -> Guidance:
+    kept = json.loads(text)
+    return Guidance(text=kept["text"], subtask=kept.get("subtask") or "", at=when(kept["at"]))
 
 
 def question_of(goal: str, text: str) -> Question:

@@ -16,40 +16,52 @@ from pursuit.errors import (
     IllegalTransition,
     NotFound,
     PursuitError,
+    StoreFull,
     StoreUnavailable,
 )
 from pursuit.state import Status, commands_for
 
 NAMES = (
     "submit", "start", "beat", "journal", "finish", "park",
-    "answer", "sweep", "pause", "resume", "cancel", "forget",
+    "answer", "sweep", "pause", "resume", "cancel", "guide",
+    "compact", "recover", "forget",
 )  # fmt: skip
+
+
+#: These make more work, so a Redis whose memory is full refuses them. All others bring work to its end, or give memory
+#: back, and are let through.
+OPENING = frozenset({"submit", "start"})
 
 
 class Script:
     """One script: its text with the shared library in front, and the hash that names it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, first_line: str = "") -> None:
         folder = resources.files("pursuit.store") / "lua"
         self.name = name
-        self.text = (folder / "_lib.lua").read_text() + "\n" + (folder / f"{name}.lua").read_text()
+        self.text = first_line + (folder / "_lib.lua").read_text() + "\n" + (folder / f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 SCRIPTS = {name: Script(name) for name in NAMES}
+#: The same for servers from Redis 7 on, which take a script's flags in its first line.
+FLAGGED = {
+    name: script if name in OPENING else Script(name, "#!lua flags=allow-oom\n") for name, script in SCRIPTS.items()
+}
 Clock = Callable[[], int]
 
 
 class Scripts:
     """Runs scripts on a Redis client. `clock`, in ms, replaces the time of Redis in tests."""
 
-    def __init__(self, redis: Redis, clock: Clock | None = None) -> None:
+    def __init__(self, redis: Redis, clock: Clock | None = None, *, flags: bool = False) -> None:
         self._redis = redis
         self._clock = clock
+        self._scripts = FLAGGED if flags else SCRIPTS
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
         """One call. Raises the error of the tree that the script's error code names."""
-        script = SCRIPTS[name]
+        script = self._scripts[name]
         words = [len(keys), *keys, self._now(), *args]
         try:
             try:
@@ -66,7 +78,7 @@ class Scripts:
         """Many calls of one script in one pipeline. An error stands in its call's place."""
         if not calls:
             return []
-        script = SCRIPTS[name]
+        script = self._scripts[name]
         try:
             replies = await self._pipeline(script, calls)
             if any(isinstance(reply, exceptions.NoScriptError) for reply in replies):
@@ -100,9 +112,11 @@ def _translate(error: exceptions.ResponseError) -> PursuitError:
     if code == "NOTFOUND":
         return NotFound(f"there is no {text}")
     if code == "IDEMPOTENCY":
-        return IdempotencyMismatch(f"the first request with this key made {text}", goal=text)
+        return IdempotencyMismatch(f"this key came with another request before: {text}")
     if code == "ANSWERED":
         return AlreadyAnswered(f"question {text} has another answer")
+    if code == "OOM":
+        return StoreFull(f"Redis: {error}")
     if code in ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"):
         return StoreUnavailable(f"Redis: {error}")
     return PursuitError(f"the store refused: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,18 @@ from redis import exceptions
 from redis.asyncio import Redis
 from ulid import ULID
 
-from pursuit.errors import StoreUnsuitable
-from pursuit.models import AddBudget, Artifact, Brief, Digest, Entry, JobRef, Question, Submission
+from pursuit.errors import StoreFull, StoreUnsuitable
+from pursuit.models import AddBudget, Artifact, Brief, Digest, Entry, JobRef, Question, RoundSummary, Submission
 from pursuit.state import JobState, Reason
 from pursuit.store import keys
-from pursuit.store.reading import Reading, reach
+from pursuit.store.reading import Archive, Reading, reach
 from pursuit.store.replies import Attempt, Beat, Command, Fence, Finished, Start, Swept, new_fields
 from pursuit.store.scripts import Clock, Scripts
+
+#: The share of Redis' `maxmemory` from which no more goals are taken; what runs has the rest to finish in.
+FULL = 0.8
+#: How many rounds before the present one are kept whole in Redis; older ones are compacted to summaries.
+WHOLE_ROUNDS = 3
 
 #: The digest of a job that has ended its worker each time it was tried.
 CORPSE = Digest(
@@ -79,25 +85,45 @@ class Follow:
 class Store(Reading):
     """Goals in Redis. Use `Store.open` to get one that knows the number of shards."""
 
-    def __init__(self, redis: Redis, *, shards: int, timing: Timing | None = None, clock: Clock | None = None):
-        super().__init__(redis, keys.Keys(shards))
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        shards: int,
+        timing: Timing | None = None,
+        clock: Clock | None = None,
+        archive: Archive | None = None,
+        flags: bool = False,
+    ):
+        super().__init__(redis, keys.Keys(shards), archive)
         self.timing = timing or Timing()
-        self._scripts = Scripts(redis, clock)
+        self._scripts = Scripts(redis, clock, flags=flags)
 
     @classmethod
     async def open(
-        cls, redis: Redis, *, shards: int = 4, timing: Timing | None = None, clock: Clock | None = None
+        cls,
+        redis: Redis,
+        *,
+        shards: int = 4,
+        timing: Timing | None = None,
+        clock: Clock | None = None,
+        archive: Archive | None = None,
     ) -> Store:
         """The store in this Redis. `shards` counts only at the very first start; later ones read it back.
 
         Raises StoreUnavailable, or StoreUnsuitable for a Redis that throws keys away when memory runs short.
         """
-        policy = await _eviction_policy(redis)
+        server = await _server(redis)
+        policy = server.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise StoreUnsuitable(f"its maxmemory-policy is {policy}: it would throw goals away")
         await reach(redis.hsetnx(keys.CONFIG, "shards", str(shards)))
         fixed = await reach(redis.hget(keys.CONFIG, "shards"))
-        return cls(redis, shards=int(fixed or shards), timing=timing, clock=clock)
+        flags = int(str(server.get("redis_version", "0")).partition(".")[0]) >= 7
+        store = cls(redis, shards=int(fixed or shards), timing=timing, clock=clock, archive=archive, flags=flags)
+        if server.get("aof_enabled") == 0:
+            store.warning = "Redis runs without append-only file: its crash loses what came since its last snapshot"
+        return store
 
     async def close(self) -> None:
         await self.redis.aclose()
@@ -117,8 +143,9 @@ class Store(Reading):
     ) -> tuple[str, bool]:
         """Saves a goal. Returns its id and whether it is new; a repeated `key` gives the first one's.
 
-        Raises IdempotencyMismatch when the key came with another `request` hash.
+        Raises IdempotencyMismatch when the key came with another `request` hash, and StoreFull.
         """
+        await self._check_room()
         goal = goal or self.new_id(key)
         start_at = submission.start_at
         reply = await self._scripts.run(
@@ -134,6 +161,12 @@ class Store(Reading):
             ],
         )
         return reply[1], reply[0] == "NEW"
+
+    async def _check_room(self) -> None:
+        memory = await _server(self.redis)
+        used, most = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
+        if most and used >= FULL * most:
+            raise StoreFull(f"Redis uses {used / most:.0%} of its maxmemory of {most // 2**20} MiB")
 
     # --- attempts ---------------------------------------------------------------------------
 
@@ -273,42 +306,61 @@ class Store(Reading):
                     publish.append(JobRef.of(ref.goal, ref.round, "verify"))
         return Swept(publish=tuple(publish), buried=tuple(buried))
 
+    async def recover(self, goal: str, server: str) -> bool:
+        """Notes in a goal that Redis is another server process than before. False: noted already."""
+        return bool((await self._scripts.run("recover", self._pair(goal), [server]))[0] == "NOTED")
+
+    async def remember_server(self, shard: int, server: str) -> None:
+        """All goals of the shard know of this Redis process."""
+        await reach(self.redis.set(self.keys.server_of(shard), server))
+
+    async def compact(self, goal: str, round_number: int, summary: RoundSummary) -> bool:
+        """Replaces an old round by its summary. False: it isn't its turn, or it has been."""
+        args = [round_number, WHOLE_ROUNDS, summary.model_dump_json()]
+        return bool((await self._scripts.run("compact", self._pair(goal), args))[0] == "COMPACTED")
+
     async def forget(self, goal: str) -> bool:
         """Takes a goal whose keys have expired out of the lists."""
         return bool((await self._scripts.run("forget", self._pair(goal), []))[0] == "FORGOTTEN")
 
     # --- a person's words -------------------------------------------------------------------
 
-    async def pause(self, goal: str, *, mode: str = "now", reason: str = "") -> Command:
-        return await self._command("pause", goal, [mode, reason])
+    # Each takes the command's `key`: the same one again gets the first answer, and does nothing more.
 
-    async def resume(self, goal: str, *, reason: str = "", add: AddBudget | None = None) -> Command:
+    async def pause(self, goal: str, *, mode: str = "now", reason: str = "", key: str = "") -> Command:
+        return await self._command("pause", goal, [mode, reason], key)
+
+    async def resume(self, goal: str, *, reason: str = "", add: AddBudget | None = None, key: str = "") -> Command:
         more = {part: value for part, value in (add or AddBudget()).model_dump().items() if value}
-        return await self._command("resume", goal, [reason, json.dumps(more)])
+        return await self._command("resume", goal, [reason, json.dumps(more)], key)
 
-    async def cancel(self, goal: str, *, reason: str = "") -> Command:
-        return await self._command("cancel", goal, [reason])
+    async def cancel(self, goal: str, *, reason: str = "", key: str = "") -> Command:
+        return await self._command("cancel", goal, [reason], key)
+
+    async def guide(self, goal: str, text: str, *, subtask: str = "", key: str = "") -> Command:
+        return await self._command("guide", goal, [text, subtask], key)
 
     async def answer(self, goal: str, question: str, answer: str) -> JobRef:
         """Records the first answer; the same one again is no error. Returns the job that had asked."""
         reply = await self._scripts.run("answer", self._pair(goal), [question, answer])
         return JobRef(goal=goal, job=reply[1])
 
-    async def _command(self, name: str, goal: str, args: list[Any]) -> Command:
-        reply = await self._scripts.run(name, self._pair(goal), args)
+    async def _command(self, name: str, goal: str, args: list[Any], key: str) -> Command:
+        request = hashlib.sha256(json.dumps([name, *args]).encode()).hexdigest()[:16]
+        reply = await self._scripts.run(name, self._pair(goal), [*args, key, request])
         return Command(changed=reply[0] == "CHANGED", status=reply[1])
 
     def _pair(self, goal: str) -> list[str]:
         return [self.keys.goal(goal), self.keys.due(goal)]
 
 
-async def _eviction_policy(redis: Redis) -> str:
-    """What the server does when memory runs short; one that won't tell is trusted."""
+async def _server(redis: Redis) -> dict[str, Any]:
+    """What the server says of itself; one that won't tell is trusted."""
     try:
-        memory = await reach(redis.info("memory"))
+        said: dict[str, Any] = await reach(redis.info())
     except exceptions.ResponseError:
-        return "noeviction"
-    return str(memory.get("maxmemory_policy", "noeviction"))
+        return {}
+    return said
 
 
 def _ms(seconds: float) -> int:
@@ -320,4 +372,5 @@ def _beat(reply: list[Any]) -> Beat:
         fence=Fence(reply[0]),
         wish=reply[1] if len(reply) > 1 else "",
         used_steps=int(reply[2]) if len(reply) > 2 else 0,
+        guided=int(reply[3]) if len(reply) > 3 else 0,
     )

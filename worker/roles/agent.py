@@ -14,10 +14,11 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from config.crashpoints import crash_point
 from pursuit.models import Entry
 from pursuit.store import Attempt, Beat, Fence
 from worker.llm.model import Answer, Garbled, Message, ToolCall
-from worker.prompts import prompt
+from worker.prompts import fence, prompt
 from worker.runtime import Runtime
 from worker.tools import Effect, Toolbox
 from worker.tools.registry import explain
@@ -88,12 +89,16 @@ class Loop(Generic[T]):
         self._entries: list[Entry] = []
         self._kept = 0
         self._wrap_up = False
+        #: pieces of guidance that the goal has, as far as the last journal call said
+        self._guided = 0
+        self._heard = 0
 
     async def run(self) -> T:
         """The result. Raises Stopped, GaveUp, NeedsAnswer or a ModelError."""
         if self._attempt.journal_length:
             self._entries = await self._store.journal_of(self._attempt.ref)
             self._kept = len(self._entries)
+            self._heard = max((e.body["number"] for e in self._entries if e.kind == "guidance"), default=0)
         while True:
             if (result := await self._work_off()) is not None:
                 return result
@@ -119,11 +124,13 @@ class Loop(Generic[T]):
         if last is None:
             return None
         index, answer = last
-        done = {entry.body["id"] for entry in self._entries[index + 1 :]}
+        done = {entry.body["id"] for entry in self._entries[index + 1 :] if entry.kind == "result"}
         waiting = [call for call in answer.calls if call.id not in done]
         hand_ins = [call for call in waiting if call.name == self._task.submit]
         tools = [call for call in waiting if call.name != self._task.submit]
         ends = await asyncio.gather(*(self._call(call, index) for call in tools), return_exceptions=True)
+        if tools:
+            crash_point("after_tools_before_journal")
         failed = [end for end in ends if end is not None]
         if failed or any(self._task.toolbox.effect(call.name) is not Effect.READ for call in tools):
             await self._journal()  # what has changed the world, and all before a pause, is recorded at once
@@ -164,7 +171,19 @@ class Loop(Generic[T]):
             for entry in self._entries
         )
 
+    async def _hear(self) -> None:
+        """Takes up what people have said since. It is journaled, so that a resumed attempt has heard the same."""
+        if self._guided <= self._heard:
+            return
+        ref = self._attempt.ref
+        words = await self._store.guidance(ref.goal)
+        for number, said in enumerate(words[self._heard :], self._heard + 1):
+            if said.subtask in ("", ref.job):
+                self._entries.append(Entry(kind="guidance", body={"number": number, "text": said.text}))
+        self._heard = len(words)
+
     async def _think(self) -> None:
+        await self._hear()
         steps = sum(entry.kind == "answer" for entry in self._entries)
         if self._refused() > SENT_BACK:
             raise GaveUp(
@@ -174,6 +193,7 @@ class Loop(Generic[T]):
             raise GaveUp(f"all {self._task.steps} steps were used without a result")
         self._wrap_up = self._wrap_up or steps == self._task.steps - 1
         answer = await self._ask()
+        crash_point("after_answer_before_journal")
         note = ", ".join(call.name for call in answer.calls) or answer.text[:100]
         self._entries.append(Entry(kind="answer", body=answer.model_dump()))
         await self._journal(answer, note)
@@ -196,9 +216,11 @@ class Loop(Generic[T]):
             tokens_out=answer.tokens_out if answer else 0,
             note=note,
         )
-        if beat.fence in (Fence.LOST, Fence.GONE):
+        if beat.fence in (Fence.LOST, Fence.GONE, Fence.GAP):
             raise Stopped(beat.fence)
         self._kept = len(self._entries)
+        crash_point("after_journal")
+        self._guided = beat.guided
         if beat.wish == "pause" or self._draining.is_set():
             raise Stopped("pause")
         stop = self._may_go_on(beat)
@@ -217,6 +239,8 @@ class Loop(Generic[T]):
         for entry in self._entries:
             if entry.kind == "answer":
                 messages.append(Answer.model_validate(entry.body).message())
+            elif entry.kind == "guidance":
+                messages.append({"role": "user", "content": fence("guidance", {"a person says": entry.body["text"]})})
             elif entry.body["id"]:
                 text = entry.body["text"] if entry.body["ok"] else f"ERROR: {entry.body['text']}"
                 messages.append({"role": "tool", "tool_call_id": entry.body["id"], "content": text})

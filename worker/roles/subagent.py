@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+from config.crashpoints import crash_point
 from pursuit.models import Artifact, Blocker, Brief, Digest, Entry, Goal, JobRef
 from pursuit.state import JobState
 from pursuit.store import Attempt, Beat, Follow
@@ -73,6 +74,7 @@ async def _outcome(
     runtime: Runtime, ref: JobRef, workspace: Workspace, digest: Digest, entries: list[Entry]
 ) -> Outcome:
     artifacts = await asyncio.to_thread(_collect, runtime, ref, workspace, written(entries))
+    crash_point("after_artifacts_before_finish")
     state = JobState.FAILED if digest.outcome == "failed" else JobState.DONE
     said = {
         "subtask": ref.job,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+from config.crashpoints import crash_point
 from pursuit.budget import share
 from pursuit.models import Blocker, Digest, Evidence, Finding, Goal, JobRef, Judgement, Streak, Verdict
 from pursuit.round import Block, Complete, Decision, NextRound, advance, decide
@@ -26,6 +27,7 @@ async def verify_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[
     """Finds what holds and decides what happens next. Raises what the judge's loop raises."""
     commands = runtime.settings.commands != "off"
     evidence = await run_checks(goal.contract, runtime.workspace(goal), commands=commands)
+    crash_point("after_checks_before_judge")
     findings = {e.criterion: _executed(e) for e in evidence}
     asked = [name for name in goal.contract.criterion_ids() if name not in findings]
     loop: Loop[Judgement] | None = None

@@ -11,6 +11,7 @@ ROUNDS_SHOWN = 5
 DIGESTS_SHOWN = 60
 ANSWER_SHOWN = 400
 FILES_SHOWN = 150
+GUIDANCE_SHOWN = 30
 
 
 def contract_view(contract: Contract) -> dict[str, Any]:
@@ -40,6 +41,7 @@ async def planner_view(store: Store, goal: Goal) -> dict[str, Any]:
         "answers": [
             {"question": q.text, "answer": q.answer} for q in await store.questions(goal.id) if q.answer is not None
         ],
+        "guidance": [said.text for said in (await store.guidance(goal.id))[-GUIDANCE_SHOWN:] if not said.subtask],
         "inputs": [f"inputs/{input_name(item)}" for item in goal.inputs],
         "files": [{"path": a.path, "size": a.size} for a in artifacts[:FILES_SHOWN]],
         "files_total": len(artifacts),

@@ -13,7 +13,9 @@ if not now then
     now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
-local SCHEMA = 1
+-- The version of what is kept of a goal. A goal of the version before is taken as it is and becomes this version with
+-- the plan of its next round, when nothing else of it is open; newer ones are left to newer workers.
+local SCHEMA, OLDEST = 2, 1
 local NEVER = '+inf'
 local goal_id = string.match(goal, ':goal:(.+)$')
 local shard = string.match(goal, '^(.-):goal:')
@@ -30,6 +32,21 @@ local function kind_of(job)
 end
 local function final(status) return status == 'completed' or status == 'cancelled' end
 local function fail(code, text) return redis.error_reply(code .. ' ' .. (text or '')) end
+
+-- A person's command, by its id: what it came to the first time, or an error if the id was used for another one.
+local function said(id, request)
+    local before = id ~= '' and redis.call('GET', goal .. ':command:' .. id)
+    if not before then return nil end
+    local known, reply = string.match(before, '^(%S*) (.*)$')
+    if known ~= request then return fail('IDEMPOTENCY', 'something else of goal ' .. goal_id) end
+    return cjson.decode(reply)
+end
+local function remember(id, request, reply)
+    if id ~= '' then
+        redis.call('SET', goal .. ':command:' .. id, request .. ' ' .. cjson.encode(reply), 'EX', 86400)
+    end
+    return reply
+end
 
 -- Jobs: one JSON record a job, in one hash a round.
 local function load(job)
@@ -71,6 +88,12 @@ local function event(kind, actor, data)
         'type', kind, 'at', ms(now), 'actor', actor, 'data', data)
 end
 
+-- Lets a key live as long as the final goals in it.
+local function keep(key)
+    local seconds = tonumber(get('retention'))
+    if redis.call('TTL', key) < seconds then redis.call('EXPIRE', key, seconds) end
+end
+
 -- Statuses: moved together with the listing index, the revision and the event.
 local function move(status, reason, detail, actor)
     local from = get('status')
@@ -79,6 +102,7 @@ local function move(status, reason, detail, actor)
     if status == 'running' then set('running_since', ms(now)) end
     redis.call('ZREM', shard .. ':goals:' .. from, goal_id)
     redis.call('ZADD', shard .. ':goals:' .. status, get('created_at'), goal_id)
+    if final(status) then keep(shard .. ':goals:' .. status) end
     set('status', status, 'reason', reason, 'detail', detail, 'updated_at', ms(now))
     count('revision', 1)
     event('goal.status', actor, {from = from, to = status, reason = reason, detail = detail,
@@ -107,15 +131,20 @@ local function close(status, reason, detail, actor)
     set('finished_at', ms(now), 'leased', 0, 'parked', 0, 'join:' .. get('round'), 0)
     count('epoch', 1)
     move(status, reason, detail, actor)
-    local keep = tonumber(get('retention'))
-    local keys = {goal, goal .. ':events', goal .. ':artifacts', goal .. ':questions'}
-    for round = 1, tonumber(get('round')) do
+    local keys = {goal}
+    for _, name in ipairs({':events', ':artifacts', ':questions', ':guidance', ':rounds'}) do
+        keys[#keys + 1] = goal .. name
+    end
+    for round = tonumber(get('compacted') or 0) + 1, tonumber(get('round')) do
         for _, name in ipairs({':jobs:', ':briefs:', ':results:'}) do
             keys[#keys + 1] = goal .. name .. round
         end
     end
-    for _, key in ipairs(keys) do redis.call('EXPIRE', key, keep) end
-    redis.call('ZADD', shard .. ':expiring', ms(now + keep * 1000), goal_id)
+    for _, journal in ipairs(open) do keys[#keys + 1] = goal .. ':journal:' .. journal end
+    local seconds = tonumber(get('retention'))
+    for _, key in ipairs(keys) do redis.call('EXPIRE', key, seconds) end
+    redis.call('ZADD', shard .. ':expiring', ms(now + seconds * 1000), goal_id)
+    keep(shard .. ':expiring')
 end
 
 -- Whether a person's wish or an open question leaves nothing to do; called after each release of a job.
@@ -140,6 +169,8 @@ local function conclude(job, record, state, result, grace)
     redis.call('HSET', goal .. ':results:' .. round, job, result)
     redis.call('SREM', goal .. ':open', job)
     redis.call('ZREM', due, goal_id .. ' ' .. job)
+    -- one that no transcript has replaced stays readable for as long as a final goal would
+    redis.call('EXPIRE', goal .. ':journal:' .. job, tonumber(get('retention')))
     if record.kind ~= 'subtask' then return 0 end
     if count('join:' .. round, -1) > 0 then return 0 end
     open_job('r' .. round .. '-verify', ms(now + grace))

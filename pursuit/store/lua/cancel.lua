@@ -4,11 +4,16 @@
 -- KEYS[2] due     zset  the goal's entries go
 -- ARGV[1] now     ms, or '' for the time of Redis
 -- ARGV[2] reason  a person's words
+-- ARGV[3] id      of the command, or '': the same one again gets the same answer
+-- ARGV[4] request hash of the command
 --
 -- returns {CHANGED | ALREADY, status}
 -- errors  GOALSTATE <status>  the goal is completed
 --         NOTFOUND            there is no such goal
+--         IDEMPOTENCY         the id was used for another command
 
+local before = said(ARGV[3], ARGV[4])
+if before then return before end
 local status = get('status')
 if not status then return fail('NOTFOUND', goal_id) end
 if status == 'completed' then return fail('GOALSTATE', status) end
@@ -19,4 +24,4 @@ for _, member in ipairs(redis.call('ZRANGE', shard .. ':inbox', 0, -1)) do
     if string.find(member, goal_id .. ' ', 1, true) == 1 then redis.call('ZREM', shard .. ':inbox', member) end
 end
 close('cancelled', 'person', ARGV[2], 'person')
-return {'CHANGED', 'cancelled'}
+return remember(ARGV[3], ARGV[4], {'CHANGED', 'cancelled'})

@@ -12,9 +12,9 @@
 -- ARGV[8] tokens   out
 -- ARGV[9] note     what the step did, for the live view
 --
--- returns {KEPT | HAVE, wish, steps used}; HAVE: these entries are recorded already
+-- returns {KEPT | HAVE, wish, steps used, pieces of guidance}; HAVE: these entries are recorded already
 --   or {LOST} (another attempt has the job) or {GONE} (the goal is final)
--- errors  GAP  entries before the index are missing
+--   or {GAP} (entries before the index are missing: Redis has gone back in time)
 
 local job, index = ARGV[2], tonumber(ARGV[4])
 local status = get('status')
@@ -22,9 +22,10 @@ if not status or final(status) then return {'GONE'} end
 local record = load(job)
 if not record or record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
 local journal = goal .. ':journal:' .. job
+local function guided() return redis.call('LLEN', goal .. ':guidance') end
 local length = redis.call('LLEN', journal)
-if length > index then return {'HAVE', get('wish'), tonumber(get('used_steps') or 0)} end
-if length < index then return fail('GAP', ms(length)) end
+if length > index then return {'HAVE', get('wish'), tonumber(get('used_steps') or 0), guided()} end
+if length < index then return {'GAP'} end
 
 local entries = cjson.decode(ARGV[5])
 if #entries > 0 then redis.call('RPUSH', journal, unpack(entries)) end
@@ -41,4 +42,4 @@ if ARGV[6] == '1' then
     event('subtask.step', record.kind == 'subtask' and 'subagent' or (record.kind == 'plan' and 'planner' or 'verifier'),
         {subtask = job, step = record.steps, note = ARGV[9], tokens = tokens_in + tokens_out})
 end
-return {'KEPT', get('wish'), used}
+return {'KEPT', get('wish'), used, guided()}

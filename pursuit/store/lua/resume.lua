@@ -5,11 +5,16 @@
 -- ARGV[1] now     ms, or '' for the time of Redis
 -- ARGV[2] reason  a person's words
 -- ARGV[3] add     JSON {part of the budget: how much more}
+-- ARGV[4] id      of the command, or '': the same one again gets the same answer, and adds nothing
+-- ARGV[5] request hash of the command
 --
 -- returns {CHANGED | ALREADY, status}
 -- errors  GOALSTATE <status>  the goal is final
 --         NOTFOUND            there is no such goal
+--         IDEMPOTENCY         the id was used for another command
 
+local before = said(ARGV[4], ARGV[5])
+if before then return before end
 local status = get('status')
 if not status then return fail('NOTFOUND', goal_id) end
 if final(status) then return fail('GOALSTATE', status) end
@@ -23,7 +28,7 @@ end
 local stopped = status == 'paused' or status == 'blocked'
 if not stopped and get('wish') == 'run' then
     if added then count('revision', 1) end
-    return {added and 'CHANGED' or 'ALREADY', status}
+    return remember(ARGV[4], ARGV[5], {added and 'CHANGED' or 'ALREADY', status})
 end
 
 set('wish', 'run', 'wish_reason', '', 'updated_at', ms(now))
@@ -55,4 +60,4 @@ else
     event('goal.status', 'person', {from = status, to = status, reason = 'person', wish = 'run', detail = ARGV[2]})
 end
 settle()
-return {'CHANGED', get('status')}
+return remember(ARGV[4], ARGV[5], {'CHANGED', get('status')})

@@ -10,16 +10,14 @@
 --
 -- returns {RUN, attempt, journal length, brief} or {BUSY | DONE | HOLD | GONE | DEAD}
 --   BUSY  somebody else has it, or its round isn't there yet    DONE  it has its result
---   HOLD  the goal is paused or blocked, or a newer version's   GONE  the goal is final or deleted
+--   HOLD  the goal is paused or blocked, or of a version for others  GONE  the goal is final or deleted
 --   DEAD  it has had all its attempts
 
 local job, nonce, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local status = get('status')
 if not status or final(status) then return {'GONE'} end
-if tonumber(get('v')) > SCHEMA then
-    attend(job, ms(now + 30000))
-    return {'HOLD'}
-end
+local version = tonumber(get('v'))
+if version > SCHEMA or version < OLDEST then return {'HOLD'} end
 local record = load(job)
 if not record then return {tonumber(round_of(job)) < tonumber(get('round')) and 'DONE' or 'BUSY'} end
 local function run()
@@ -38,6 +36,7 @@ if get('wish') == 'pause' or status == 'paused' or status == 'blocked' then
 end
 if record.attempt >= tonumber(ARGV[5]) then return {'DEAD'} end
 
+if record.kind == 'plan' and version < SCHEMA then set('v', SCHEMA) end
 if record.state == 'queued' then count('leased', 1)
 else event('job.lost', 'engine', {subtask = job, attempt = record.attempt}) end
 record.state, record.attempt, record.owner, record.lease = 'leased', record.attempt + 1, nonce, now + lease

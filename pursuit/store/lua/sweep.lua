@@ -22,6 +22,12 @@ if not record or final(status) or redis.call('SISMEMBER', goal .. ':open', job) 
     redis.call('ZREM', due, member)
     return {'NOTHING'}
 end
+local version = tonumber(get('v'))
+if version > SCHEMA or version < OLDEST then
+    -- what its records mean is for other workers to know; a message is always safe to send
+    attend(job, ms(now + tonumber(ARGV[4])))
+    return {'PUBLISH', 0}
+end
 if record.state == 'parked' then
     attend(job, NEVER)
     return {'NOTHING'}
