@@ -47,15 +47,7 @@ class Client:
 
     def submit(self, submission: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
         """Submits a goal; a lost answer is asked for again under the same key, so there is one goal."""
-        headers = {"Idempotency-Key": key or uuid4().hex}
-        for attempt in (1, 2, 3):
-            try:
-                return self._json("POST", "/v1/goals", json=submission, headers=headers)
-            except ServerUnreachable:
-                if attempt == 3:
-                    raise
-                time.sleep(0.3 * attempt)
-        raise AssertionError("the loop above returns or raises")
+        return self._once("/v1/goals", submission, key)
 
     def goal(self, goal: str, *, wait: float = 0) -> dict[str, Any]:
         return self._json("GET", f"/v1/goals/{goal}", params={"wait": wait} if wait else None)
@@ -64,14 +56,31 @@ class Client:
         return self._json("GET", "/v1/goals", params={k: v for k, v in query.items() if v is not None})
 
     def pause(self, goal: str, *, mode: str = "now", reason: str = "") -> dict[str, Any]:
-        return self._json("POST", f"/v1/goals/{goal}/pause", json={"mode": mode, "reason": reason})
+        return self._command(goal, "pause", {"mode": mode, "reason": reason})
 
     def resume(self, goal: str, *, reason: str = "", add_budget: dict[str, int] | None = None) -> dict[str, Any]:
-        body = {"reason": reason, "add_budget": add_budget or {}}
-        return self._json("POST", f"/v1/goals/{goal}/resume", json=body)
+        return self._command(goal, "resume", {"reason": reason, "add_budget": add_budget or {}})
 
     def cancel(self, goal: str, *, reason: str = "") -> dict[str, Any]:
-        return self._json("POST", f"/v1/goals/{goal}/cancel", json={"reason": reason})
+        return self._command(goal, "cancel", {"reason": reason})
+
+    def guide(self, goal: str, text: str, *, subtask: str = "") -> dict[str, Any]:
+        return self._command(goal, "guidance", {"text": text, "subtask": subtask})
+
+    def _command(self, goal: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._once(f"/v1/goals/{goal}/{name}", body)
+
+    def _once(self, path: str, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
+        """Asked again where the answer was lost on its way; under one key, so it is carried out once."""
+        headers = {"Idempotency-Key": key or uuid4().hex}
+        for attempt in (1, 2, 3):
+            try:
+                return self._json("POST", path, json=body, headers=headers)
+            except ServerUnreachable:
+                if attempt == 3:
+                    raise
+                time.sleep(0.3 * attempt)
+        raise AssertionError("the loop above returns or raises")
 
     # --- looking ------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import MasterDownError, ReadOnlyError
 
 from config.celery import PursuitCelery
 from config.models import Profile, choose
@@ -34,7 +35,13 @@ def connect(url: str, *, connections: int = 32, retries: int = 100, timeout: flo
     """
     retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=retries)
     pool = BlockingConnectionPool.from_url(
-        url, max_connections=connections, timeout=60, decode_responses=True, socket_timeout=timeout, retry=retry
+        url,
+        max_connections=connections,
+        timeout=60,
+        decode_responses=True,
+        socket_timeout=timeout,
+        retry=retry,
+        retry_on_error=[ReadOnlyError, MasterDownError],  # after a failover, until the address leads to the new master
     )
     return Redis(connection_pool=pool)
 

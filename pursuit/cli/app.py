@@ -331,6 +331,18 @@ def cancel(goal: GoalId, reason: Reason = "") -> None:
     _told(connect().cancel(goal, reason=reason))
 
 
+@app.command()
+def guide(
+    goal: GoalId,
+    text: Annotated[str, typer.Argument(help="what you want the swarm to know")],
+    subtask: Annotated[str, typer.Option("--subtask", help="only for this sub-agent, such as r1-007")] = "",
+) -> None:
+    """Say something to a goal: its next plan and all running sub-agents hear it."""
+    from pursuit.cli.server import connect
+
+    _told(connect().guide(goal, text, subtask=subtask))
+
+
 def _told(command: dict[str, Any]) -> None:
     print(f"{command['id']} is {command['status']}" + ("" if command["changed"] else " already"))
 

@@ -32,6 +32,16 @@ from pursuit.state import FINAL, Status
 from pursuit.store.keys import Keys
 from pursuit.store.replies import event_of, goal_of, guidance_of, question_of
 
+#: A server that doesn't answer, or answers but can't be used now: a replica, or one without its master or its cluster.
+AWAY = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.MasterDownError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    OSError,
+)
 #: Gives the text of a blob by its hash; raises KeyError for one that isn't here.
 Archive = Callable[[str], str]
 
@@ -306,7 +316,7 @@ async def reach(call: Any) -> Any:
     """The answer of Redis; raises StoreUnavailable where it can't be reached."""
     try:
         return await call
-    except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError, OSError) as error:
+    except AWAY as error:
         raise StoreUnavailable(f"Redis: {error}") from error
 
 

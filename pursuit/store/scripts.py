@@ -20,6 +20,7 @@ from pursuit.errors import (
     StoreUnavailable,
 )
 from pursuit.state import Status, commands_for
+from pursuit.store.reading import AWAY
 
 NAMES = (
     "submit", "start", "beat", "journal", "finish", "park",
@@ -68,10 +69,10 @@ class Scripts:
                 reply = await self._redis.evalsha(script.sha, *words)
             except exceptions.NoScriptError:
                 reply = await self._redis.eval(script.text, *words)
+        except AWAY as error:
+            raise StoreUnavailable(f"Redis: {error}") from error
         except exceptions.ResponseError as error:
             raise _translate(error) from error
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
         return cast(list[Any], reply)
 
     async def run_many(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
@@ -84,7 +85,7 @@ class Scripts:
             if any(isinstance(reply, exceptions.NoScriptError) for reply in replies):
                 await self._redis.script_load(script.text)
                 replies = await self._pipeline(script, calls)
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+        except AWAY as error:
             raise StoreUnavailable(f"Redis: {error}") from error
         return replies
 
@@ -115,8 +116,8 @@ def _translate(error: exceptions.ResponseError) -> PursuitError:
         return IdempotencyMismatch(f"this key came with another request before: {text}")
     if code == "ANSWERED":
         return AlreadyAnswered(f"question {text} has another answer")
-    if code == "OOM":
+    if isinstance(error, exceptions.OutOfMemoryError) or "-OOM " in str(error):  # Redis before 7 wraps it
         return StoreFull(f"Redis: {error}")
-    if code in ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY"):
+    if "-READONLY " in str(error) or code in ("BUSY", "NOREPLICAS", "MISCONF"):
         return StoreUnavailable(f"Redis: {error}")
     return PursuitError(f"the store refused: {error}")
