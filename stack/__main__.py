@@ -6,6 +6,7 @@ They are started by command, so that the command line itself stays a client and 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
@@ -14,7 +15,11 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from config.settings import PREFIX, Settings
+from pursuit.errors import PursuitError
 from stack import commands
+
+#: how a finding ends that has been put right
+REPAIRED = "(put right)"
 
 
 def main() -> int:
@@ -39,6 +44,8 @@ def main() -> int:
         case "flower":
             return _become(commands.flower(words.address, settings.flower_port or 5555), settings)
         case "doctor":
+            if words.goal:
+                return _check_goals(settings, words.goal, words.repair, words.output)
             return _doctor(settings, words.output)
         case "config":
             return _config(settings, words.output)
@@ -67,8 +74,12 @@ def _arguments() -> argparse.Namespace:
     flower = parts.add_parser("flower")
     flower.add_argument("--address", default="127.0.0.1")
     flower.add_argument("--port", dest="flower_port", type=int)
-    for name in ("doctor", "config"):
-        parts.add_parser(name).add_argument("--output", default="table")
+    config = parts.add_parser("config")
+    doctor = parts.add_parser("doctor")
+    for part in (config, doctor):
+        part.add_argument("--output", default="table")
+    doctor.add_argument("--goal")
+    doctor.add_argument("--repair", action="store_true")
     return parser.parse_args()
 
 
@@ -108,6 +119,27 @@ def _doctor(settings: Settings, output: str) -> int:
                 f"{marks[line.level]} {line.name}: {line.text}" + (f"\n          -> {line.cure}" if line.cure else "")
             )
     return 1 if any(line.level == "error" for line in lines) else 0
+
+
+def _check_goals(settings: Settings, wanted: str, repair: bool, output: str) -> int:
+    """Exit code 1 where something was found that isn't put right."""
+    from stack.checkup import check_goals
+
+    try:
+        found = asyncio.run(check_goals(settings, wanted, repair=repair))
+    except PursuitError as error:
+        print(f"error: {error.detail}\n  {error.cure}", file=sys.stderr)
+        return 1
+    if output == "json":
+        print(json.dumps([checkup.model_dump() for checkup in found], indent=1))
+    else:
+        for checkup in found:
+            verdict = "every invariant holds" if not checkup.findings else f"{len(checkup.findings)} findings"
+            print(f"{checkup.goal} ({checkup.status}, {checkup.events} events): {verdict}")
+            for line in checkup.findings:
+                print(f"  {line}")
+        print(f"{len(found)} goals checked", file=sys.stderr)
+    return 1 if any(not line.endswith(REPAIRED) for checkup in found for line in checkup.findings) else 0
 
 
 def _config(settings: Settings, output: str) -> int:

@@ -19,12 +19,14 @@ from pursuit.store import Store
 from worker.keeper import Keeper
 from worker.run import run
 from worker.runtime import Runtime, connect
-from worker.sweeper import sweep
+from worker.sweeper import audit, sweep
 
 log = structlog.get_logger(__name__)
 
 #: seconds between tries while Redis is away
 AWAY = 1.0
+#: seconds between audits of all goals; one process does it, as they all ask for the same lead
+AUDIT = 600.0
 
 
 class Process:
@@ -92,7 +94,8 @@ class Process:
         """Beats, watches and sweeps until told to stop; outlives any absence of Redis."""
         timing, name = self._settings.timing(), f"{socket.gethostname()}:{os.getpid()}"
         store: Store | None = None
-        next_beat = time.monotonic() + timing.beat
+        auditing: asyncio.Task[None] | None = None
+        next_beat, next_audit = time.monotonic() + timing.beat, time.monotonic() + AUDIT
         while not self._stopping.is_set():
             try:
                 if store is None:
@@ -104,10 +107,22 @@ class Process:
                     await self._keeper.beat(store)
                 await self._keeper.watch(store)
                 await sweep(store, self._app, name)
+                if time.monotonic() >= next_audit and (auditing is None or auditing.done()):
+                    next_audit = time.monotonic() + AUDIT
+                    # beside the beats: it may take longer than a lease
+                    auditing = asyncio.create_task(_audit(store, name))
             except Exception as error:  # the caretaker must outlive whatever redis-py, kombu and sockets raise
                 log.warning("caretaker: trying again", error=f"{type(error).__name__}: {error}")
             self._keeper.fence()
             await asyncio.sleep(min(timing.sweep, max(0.05, next_beat - time.monotonic())))
+
+
+async def _audit(store: Store, name: str) -> None:
+    try:
+        if await store.lead_audit(name, AUDIT):
+            await audit(store)
+    except PursuitError as error:
+        log.warning("no audit this time", error=str(error))
 
 
 _process: Process | None = None

@@ -8,6 +8,7 @@ import structlog
 
 from config.celery import PursuitCelery
 from config.crashpoints import crash_point
+from pursuit.errors import NotFound
 from pursuit.models import JobRef
 from pursuit.store import Store
 from worker.dispatch import publish
@@ -36,6 +37,24 @@ async def sweep(store: Store, app: PursuitCelery, name: str) -> int:
         for goal in await store.expired(shard):
             await store.forget(goal)
     return published
+
+
+async def audit(store: Store) -> int:
+    """Holds every goal that goes on against the invariants and puts right what is safe to; returns how many findings.
+
+    None is expected, ever: each is logged as an error and recorded in its goal's log.
+    """
+    findings = 0
+    for shard in range(store.keys.shards):
+        for goal in await store.unfinished(shard):
+            try:
+                found = await store.audit(goal, repair=True)
+            except NotFound:
+                continue
+            for problem in found:
+                log.error("an invariant doesn't hold", goal=goal, invariant=problem.invariant, text=problem.text)
+            findings += len(found)
+    return findings
 
 
 async def _note_new_server(store: Store, shard: int) -> None:

@@ -372,9 +372,15 @@ def answer(
 
 
 @app.command()
-def doctor(output: Output = "table") -> None:
-    """One line a check, with its cure. Exit code 1 if something can't work."""
-    _become("doctor", {"--output": output})
+def doctor(
+    goal: Annotated[
+        str | None, typer.Option("--goal", help="hold this goal, or `all`, against the invariants instead")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="with --goal: put right what is safe to")] = False,
+    output: Output = "table",
+) -> None:
+    """One line a check, with its cure. Exit code 1 if something can't work or doesn't hold."""
+    _become("doctor", {"--output": output, "--goal": goal}, ["--repair"] if repair else [])
 
 
 @app.command()

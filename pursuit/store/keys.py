@@ -6,6 +6,7 @@ from zlib import crc32
 
 PREFIX = "pursuit:"
 CONFIG = PREFIX + "config"
+AUDITOR = PREFIX + "auditor"
 
 
 def shard_of(name: str, shards: int) -> int:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -29,6 +29,7 @@ from pursuit.models import (
     Verdict,
 )
 from pursuit.state import FINAL, Status
+from pursuit.store import keys
 from pursuit.store.keys import Keys
 from pursuit.store.replies import event_of, goal_of, guidance_of, question_of
 
@@ -229,6 +230,14 @@ class Reading:
         kept = await reach(self.redis.xrange(self.keys.events(goal), start, "+", count=limit))
         return [event_of(stream_id, fields) for stream_id, fields in kept]
 
+    async def whole_log(self, goal: str) -> AsyncIterator[Event]:
+        """All events of a goal, page by page."""
+        after: str | None = None
+        while page := await self.events(goal, after=after, limit=1000):
+            for event in page:
+                yield event
+            after = page[-1].id
+
     async def has_event(self, goal: str, event: str) -> bool:
         """Whether the event with this id is there: it may have been trimmed, or Redis gone back to before it."""
         return bool(await reach(self.redis.xrange(self.keys.events(goal), event, event, count=1)))
@@ -250,6 +259,13 @@ class Reading:
             now = seconds * 1000 + micros // 1000
         members = await reach(self.redis.zrangebyscore(self.keys.due_of(shard), "-inf", now, start=0, num=limit))
         return [JobRef(goal=goal, job=job) for goal, _, job in (m.partition(" ") for m in members)]
+
+    async def due_of_goal(self, goal: str) -> list[str]:
+        """The jobs of one goal that have an entry in the due index; reads the whole shard, for audits only."""
+        found = []
+        async for member, _ in self.redis.zscan_iter(self.keys.due(goal), match=f"{goal} *", count=1000):
+            found.append(str(member).partition(" ")[2])
+        return sorted(found)
 
     async def expired(self, shard: int, *, now: int | None = None, limit: int = 100) -> list[str]:
         """Final goals of a shard whose keys have expired by now."""
@@ -284,7 +300,13 @@ class Reading:
 
     async def lead(self, shard: int, name: str, seconds: float) -> bool:
         """Whether `name` may sweep this shard now. It only saves work: correctness never depends on it."""
-        key = self.keys.sweeper_of(shard)
+        return await self._lead(self.keys.sweeper_of(shard), name, seconds)
+
+    async def lead_audit(self, name: str, seconds: float) -> bool:
+        """Whether `name` may audit all goals now; the same holds."""
+        return await self._lead(keys.AUDITOR, name, seconds)
+
+    async def _lead(self, key: str, name: str, seconds: float) -> bool:
         if await reach(self.redis.set(key, name, nx=True, px=int(seconds * 1000))):
             return True
         if await reach(self.redis.get(key)) != name:

@@ -25,7 +25,7 @@ from pursuit.store.reading import AWAY
 NAMES = (
     "submit", "start", "beat", "journal", "finish", "park",
     "answer", "sweep", "pause", "resume", "cancel", "guide",
-    "compact", "recover", "forget",
+    "compact", "recover", "audit", "forget",
 )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from redis import exceptions
 from redis.asyncio import Redis
 from ulid import ULID
 
-from pursuit.errors import StoreFull, StoreUnsuitable
+from pursuit.audit import Problem, audit_log, audit_results
+from pursuit.errors import NotFound, StoreFull, StoreUnsuitable
 from pursuit.models import AddBudget, Artifact, Brief, Digest, Entry, JobRef, Question, RoundSummary, Submission
 from pursuit.state import JobState, Reason
 from pursuit.store import keys
@@ -25,6 +26,9 @@ from pursuit.store.scripts import Clock, Scripts
 FULL = 0.8
 #: How many rounds before the present one are kept whole in Redis; older ones are compacted to summaries.
 WHOLE_ROUNDS = 3
+
+#: What the audit puts right when asked to.
+REPAIRED = frozenset({"I4", "I5", "I6", "I7", "I11", "lists"})
 
 #: The digest of a job that has ended its worker each time it was tried.
 CORPSE = Digest(
@@ -309,6 +313,26 @@ class Store(Reading):
     async def recover(self, goal: str, server: str) -> bool:
         """Notes in a goal that Redis is another server process than before. False: noted already."""
         return bool((await self._scripts.run("recover", self._pair(goal), [server]))[0] == "NOTED")
+
+    async def audit(self, goal: str, *, repair: bool = False) -> list[Problem]:
+        """What is wrong with a goal's keys and log; `repair` puts right what is safe to. Raises NotFound."""
+        suspects = await self.due_of_goal(goal)
+        found, *wrong = await self._scripts.run("audit", self._pair(goal), [int(repair), json.dumps(suspects)])
+        if found == "GONE":
+            raise NotFound(f"there is no goal {goal[:80]!r}")
+        problems = [Problem(invariant=name, text=text, repaired=repair and name in REPAIRED) for name, text in wrong]
+        log = [event async for event in self.whole_log(goal)]
+        return problems + audit_log(log) + await self._audit_results(goal)
+
+    async def _audit_results(self, goal: str) -> list[Problem]:
+        shown = await self.goal(goal)
+        problems: list[Problem] = []
+        for number in range(shown.compacted + 1, shown.round + 1):
+            jobs = await self.jobs(goal, number)
+            if f"r{number}-verify" in jobs:
+                ended = {job: str(record.state) for job, record in jobs.items() if record.ended}
+                problems += audit_results(ended, await self.results(goal, number))
+        return problems
 
     async def remember_server(self, shard: int, server: str) -> None:
         """All goals of the shard know of this Redis process."""
