@@ -262,9 +262,11 @@ class Reading:
 
     async def due_of_goal(self, goal: str) -> list[str]:
         """The jobs of one goal that have an entry in the due index; reads the whole shard, for audits only."""
-        found = []
-        async for member, _ in self.redis.zscan_iter(self.keys.due(goal), match=f"{goal} *", count=1000):
-            found.append(str(member).partition(" ")[2])
+        found: set[str] = set()
+        cursor: Any = None
+        while cursor != 0:
+            cursor, page = await reach(self.redis.zscan(self.keys.due(goal), cursor or 0, f"{goal} *", 1000))
+            found |= {str(member).partition(" ")[2] for member, _ in page}
         return sorted(found)
 
     async def expired(self, shard: int, *, now: int | None = None, limit: int = 100) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,8 @@ class Oracle:
         self.memory = Memory()
         self._now = now
         self.seen: dict[str, int] = {}
+        #: the last scripts, to be shown with a violation
+        self.history: deque[str] = deque(maxlen=400)
 
     def count(self, what: str) -> None:
         self.seen[what] = self.seen.get(what, 0) + 1
@@ -55,6 +58,8 @@ class Oracle:
             self.count(f"{name} {str(reply).split(' ')[0]}")
             return
         verdict = reply[0]
+        words = [str(word)[:60] for word in args[1:4]]
+        self.history.append(f"{self._now() % 10**8:>9} {goal} {name} {' '.join(words)} -> {reply}"[:220])
         self.count(f"{name} {verdict}")
         known = self.memory.final.get(goal)
         if known is not None and seq != known:

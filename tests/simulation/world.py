@@ -262,13 +262,15 @@ class World:
         self.blobs: dict[str, str] = {}
         self.away = False
         self.server = "run-0"
+        #: whether anything was written since the last look at what is due first
+        self.changed, self.next_due, self.known_server = True, 0.0, ""
         self.led: dict[str, tuple[str, float]] = {}
         self.processes: list[Process] = []
         self.tasks: set[asyncio.Task[Any]] = set()
         self.broken: BaseException | None = None
         self.goals: list[str] = []
         self.promise = Promise()
-        self.snapshots: list[tuple[dict[str, bytes], Any, Promise]] = []
+        self.snapshots: list[tuple[dict[str, tuple[bytes, int]], Any, Promise]] = []
         self.api = Process(self, "api", patience=3)
 
     # --- time and Redis -----------------------------------------------------------------------
@@ -285,8 +287,12 @@ class World:
 
     def something_is_due(self) -> bool:
         """Saves a look at the due index when nothing is due; the sweeper itself always looks."""
-        known = self.redis.get("pursuit:{s00}:server")
-        return known != self.server or bool(self.redis.zcount("pursuit:{s00}:due", "-inf", self.now()))
+        if self.changed:
+            self.changed = False
+            first = self.redis.zrange("pursuit:{s00}:due", 0, 0, withscores=True)
+            self.next_due = first[0][1] if first else float("inf")
+            self.known_server = self.redis.get("pursuit:{s00}:server")
+        return self.next_due <= self.now() or self.known_server != self.server
 
     def carry_out(self, name: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """One command on the real server; an error is an answer too."""
@@ -296,6 +302,11 @@ class World:
             return (self.now() // 1000, self.now() % 1000 * 1000)
         if str(args[0]).endswith((":sweeper", ":auditor")):
             return self._lead(name, args, options)
+        self.changed = self.changed or name in ("evalsha", "eval", "set")
+        if name == "evalsha":
+            # the time of Redis is when a script is carried out, not when it was asked for
+            place = 2 + int(args[1])
+            args = (*args[:place], str(self.now()), *args[place + 1 :])
         try:
             reply = getattr(self.redis, name)(*args, **options)
         except exceptions.ResponseError as error:
@@ -336,7 +347,7 @@ class World:
 
     def remember(self) -> None:
         keys = sorted(self.redis.keys("*"))
-        dumps = {key: self._raw("DUMP", key) for key in keys}
+        dumps = {key: (self._raw("DUMP", key), max(0, self.redis.pttl(key))) for key in keys}
         promise = Promise(set(self.promise.cancelled), set(self.promise.submitted))
         self.snapshots.append((dumps, self.oracle.memory.copy(), promise))
 
@@ -355,9 +366,10 @@ class World:
     def go_back(self) -> None:
         """Redis loses its last moments, as after a power cut; another server process answers."""
         dumps, memory, promise = self.rng.choice(self.snapshots[-6:])
+        self.changed = True
         self.redis.flushdb()
-        for key, dump in dumps.items():
-            self._raw("RESTORE", key, 0, dump)
+        for key, (dump, expires) in dumps.items():
+            self._raw("RESTORE", key, expires, dump)
         self.oracle.memory, self.promise = memory.copy(), Promise(set(promise.cancelled), set(promise.submitted))
         self.server = f"run-{int(self.server[4:]) + 1}"
         self.oracle.count("rollback")
@@ -478,9 +490,12 @@ class World:
         for _ in range(20):
             answer = asyncio.ensure_future(wish(self.api.store))
             done, _ = await asyncio.wait([answer], timeout=30)
-            if done:
+            if not done:
+                answer.cancel()
+            elif not isinstance(answer.exception(), StoreUnavailable):
                 return answer.result()
-            answer.cancel()
+            else:
+                await asyncio.sleep(5)
         raise StoreUnavailable("no answer")
 
     async def meddle(self) -> None:
@@ -524,7 +539,7 @@ class World:
         urged: dict[str, int] = {}
         while self.loop.time() < deadline:
             await asyncio.sleep(20)
-            shown = [await self.api.store.goal(goal) for goal in self.living()]
+            shown = [await self.asked(lambda s, g=goal: s.goal(g)) for goal in self.living()]
             if all(goal.status in FINAL for goal in shown):
                 return
             await self.act("", "answer", "")
@@ -624,9 +639,10 @@ def simulate(seed: int, redis: Redis) -> dict[str, int]:
         with played(world):
             loop.run_until_complete(world.play())
     finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
+        for _ in range(3):
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0))
         loop.close()
         asyncio.set_event_loop(None)
     world.oracle.count("virtual seconds")
