@@ -1,4 +1,4 @@
-"""Runs the simulator over many seeds: `python -m tests.simulation --seeds 10000`. A seed alone: `--from 17 --seeds 1`."""
+"""Runs the simulator over many seeds: `python -m tests.simulation --seeds 10000`; one alone: `--from 17 --seeds 1`."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many")
     parser.add_argument("--from", dest="first", type=int, default=1, help="the first one")
     parser.add_argument("--processes", type=int, default=2, help="how many at once")
+    parser.add_argument("--stop", action="store_true", help="stop at the first violation")
     words = parser.parse_args()
     began, done = time.monotonic(), 0
     seeds = list(range(words.first, words.first + words.seeds))
-    chunks = [seeds[at : at + 50] for at in range(0, len(seeds), 50)]
+    size = 10 if words.stop else 50
+    chunks = [seeds[at : at + size] for at in range(0, len(seeds), size)]
     failures: list[tuple[int, str]] = []
     seen: Counter[str] = Counter()
     with ProcessPoolExecutor(words.processes) as pool:
@@ -44,12 +46,19 @@ def main() -> int:
             failures += failed
             seen += counted
             for seed, text in failed:
-                print(f"\nseed {seed} failed; replay it with: python -m tests.simulation --from {seed} --seeds 1\n{text}")
+                print(
+                    f"\nseed {seed} failed; replay it with: python -m tests.simulation --from {seed} --seeds 1\n{text}"
+                )
             print(f"{done} of {len(seeds)} seeds, {len(failures)} violations", file=sys.stderr, flush=True)
+            if failed and words.stop:
+                pool.shutdown(cancel_futures=True)
+                return 1
     for what, times in sorted(seen.items()):
         print(f"{times:12,}  {what}")
     rate = len(seeds) / (time.monotonic() - began)
-    print(f"{len(seeds)} seeds, {len(failures)} violations, {time.monotonic() - began:.0f} s, {rate:.1f} seeds a second")
+    print(
+        f"{len(seeds)} seeds, {len(failures)} violations, {time.monotonic() - began:.0f} s, {rate:.1f} seeds a second"
+    )
     return 1 if failures else 0
 
 

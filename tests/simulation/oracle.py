@@ -34,7 +34,8 @@ class Memory:
 
     def copy(self) -> Memory:
         return Memory(
-            dict(self.leases), set(self.ended), set(self.verifications), dict(self.recorded), set(self.effects), dict(self.steps),
+            dict(self.leases), set(self.ended), set(self.verifications), dict(self.recorded), set(self.effects),
+            dict(self.steps),
             dict(self.final), set(self.submitted), {g: dict(a) for g, a in self.added.items()}, set(self.cancelled),
         )  # fmt: skip
 
@@ -67,9 +68,9 @@ class Oracle:
         rule = getattr(self, f"_{name}", None)
         if rule:
             rule(goal, args, reply)
-        if known is None and (name, verdict) in (("cancel", "CHANGED"), ("finish", "FIRST")):
-            if name == "cancel" or reply[2] == "completed":
-                self.memory.final[goal] = seq
+        ended = (name, verdict) == ("cancel", "CHANGED") or (name, *reply[::2]) == ("finish", "FIRST", "completed")
+        if known is None and ended:
+            self.memory.final[goal] = seq
 
     def effect(self, goal: str, job: str, nonce: str, name: str) -> None:
         """A model call or a tool call is made. One that is cut off from Redis may not know yet that it is too late."""

@@ -1,4 +1,4 @@
-"""Planner, sub-agents and verifier as the simulator plays them: the real loop and the real decisions, a dice for a model."""
+"""The roles as the simulator plays them: the real loop and the real decisions, with dice for a model."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ class Player:
         dice = random.Random(f"{world.seed} {goal} {job} {turn}")
         if turn < dice.choice((0, 1, 1, 2, 3)):
             name = "ask" if dice.random() < 0.08 and "plan" not in job else "work"
-            calls = tuple(ToolCall(id=f"c{turn}{part}", name=name, arguments="{}") for part in "ab"[: dice.randint(1, 2)])
+            calls = tuple(
+                ToolCall(id=f"c{turn}{part}", name=name, arguments="{}") for part in "ab"[: dice.randint(1, 2)]
+            )
         else:
             calls = (ToolCall(id=f"c{turn}", name=submit, arguments=json.dumps({"width": dice.randint(1, 5)})),)
         return Answer(calls=calls, tokens_in=10, tokens_out=1)

@@ -20,7 +20,19 @@ def redis_for(folder: str | Path) -> Iterator[Redis]:
     """The newest server at hand, and silence from the house's log, which would drown the run."""
     socket = Path(folder) / "redis.sock"
     binary = next(path for name, path in binaries().items() if name != "redis-6.2")
-    argv = [binary, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "", "--appendonly", "no"]
+    argv = [
+        binary,
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:

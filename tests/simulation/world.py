@@ -7,6 +7,7 @@ Redis server. Played are the model, the broker with its chords, people, and the 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -47,8 +48,9 @@ class Weather:
     message_doubled: float = 0.2
     message_late: float = 0.1
     poison: float = 0.02
-    #: seconds between stalls of a process, and between absences of Redis, on average
-    stall_every: float = 120.0
+    #: a process stops for a while before its next call, as under SIGSTOP
+    stall: float = 0.006
+    #: seconds between absences of Redis, on average
     away_every: float = 400.0
     rollbacks: int = 0
     goals: int = 1
@@ -56,7 +58,7 @@ class Weather:
     storm: float = 600.0
 
 
-CALM = Weather(0, 0, 0, 0, 0, 0, 0, 1e9, 1e9)
+CALM = Weather(0, 0, 0, 0, 0, 0, 0, 0, 1e9)
 
 
 def weather(rng: random.Random) -> Weather:
@@ -65,13 +67,13 @@ def weather(rng: random.Random) -> Weather:
     goals = rng.choice((1, 1, 2))
     match kind:
         case "calm":
-            return Weather(0.0005, 0.002, 0.005, 0.02, 0.05, 0.02, 0, 300, 900, goals=goals)
+            return Weather(0.0005, 0.002, 0.005, 0.02, 0.05, 0.02, 0, 0.002, 900, goals=goals)
         case "crashes":
             return Weather(crash=0.02, goals=goals)
         case "messages":
             return Weather(message_dropped=0.4, message_doubled=0.5, message_late=0.4, goals=goals)
         case "zombies":
-            return Weather(crash=0.001, stall_every=40, goals=goals)
+            return Weather(crash=0.001, stall=0.03, goals=goals)
         case "rollback":
             return Weather(rollbacks=rng.randint(1, 3), goals=goals)
     return Weather(goals=goals)
@@ -99,7 +101,9 @@ class Process:
 
     def _store(self, patience: int) -> Store:
         client: Any = Line(self, patience)
-        return Store(client, shards=1, timing=TIMING, clock=self.world.now, archive=self.world.blobs.__getitem__, flags=True)
+        return Store(
+            client, shards=1, timing=TIMING, clock=self.world.now, archive=self.world.blobs.__getitem__, flags=True
+        )
 
     @contextmanager
     def _gathered(self) -> Iterator[None]:
@@ -172,8 +176,11 @@ class Line:
         world, process, rng = self._world, self._process, self._world.rng
         for attempt in range(self._patience + 1):
             await asyncio.sleep(rng.choice((0.0, 0.001, 0.003, 0.02)))
-            await process.until_alive()
             w = world.weather
+            if rng.random() < w.stall and process.stalled_until <= world.loop.time():
+                process.stalled_until = world.loop.time() + rng.choice((5.0, 20.0, 35.0, 60.0, 200.0))
+                world.oracle.count("stall")
+            await process.until_alive()
             if rng.random() < w.crash:
                 process.die()
                 await process.until_alive()
@@ -279,8 +286,6 @@ class World:
         return EPOCH + int(self.loop.time() * 1000)
 
     def put(self, text: str) -> str:
-        import hashlib
-
         name = hashlib.sha256(text.encode()).hexdigest()
         self.blobs[name] = text
         return name
@@ -443,7 +448,7 @@ class World:
         """Stalls, absences of Redis, rollbacks, until the storm is over."""
         w, rng = self.weather, self.rng
         back = sorted(rng.uniform(60, w.storm) for _ in range(w.rollbacks))
-        next_stall, next_away = rng.expovariate(1 / w.stall_every), rng.expovariate(1 / w.away_every)
+        next_away = rng.expovariate(1 / w.away_every)
         while self.loop.time() < w.storm:
             await asyncio.sleep(1.0)
             time = self.loop.time()
@@ -452,10 +457,6 @@ class World:
             if back and time > back[0] and self.snapshots:
                 back.pop(0)
                 self.go_back()
-            if time > next_stall and self.processes:
-                next_stall = time + rng.expovariate(1 / w.stall_every)
-                rng.choice(self.processes).stalled_until = time + rng.choice((5.0, 20.0, 35.0, 60.0, 200.0))
-                self.oracle.count("stall")
             if time > next_away:
                 next_away = time + rng.expovariate(1 / w.away_every)
                 self.away = True
@@ -476,7 +477,7 @@ class World:
         wish = Submission(objective=f"Goal {number} of seed {self.seed}", budget=budget)
         for _ in range(50):
             try:
-                _, new = await self.asked(lambda s: s.submit(wish, key=f"key-{number}", goal=goal))
+                await self.asked(lambda s: s.submit(wish, key=f"key-{number}", goal=goal))
             except PursuitError:
                 await asyncio.sleep(1)
                 continue
@@ -502,9 +503,9 @@ class World:
         """People at random times: each command may be sent again under its key until an answer comes."""
         rng = self.rng
         number = 0
-        cancels = rng.random() < 0.15
+        cancels, pause = rng.random() < 0.3, rng.choice((5, 20, 60))
         while self.loop.time() < self.weather.storm and self.weather is not CALM:
-            await asyncio.sleep(rng.expovariate(1 / 40))
+            await asyncio.sleep(rng.expovariate(1 / pause))
             if not self.goals:
                 continue
             goal, number = rng.choice(self.goals), number + 1
@@ -557,7 +558,9 @@ class World:
     async def play(self) -> None:
         for _ in range(3):
             self.start_process()
-        story = asyncio.gather(self.disturb(), self.meddle(), *(self._submit_later(n) for n in range(self.weather.goals)))
+        story = asyncio.gather(
+            self.disturb(), self.meddle(), *(self._submit_later(n) for n in range(self.weather.goals))
+        )
         await self._unless_broken(story)
         await self._unless_broken(asyncio.ensure_future(self.settle()))
         await asyncio.sleep(700)  # late messages come after the end
