@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
+from config.settings import Settings
 from pursuit.client import Client
 from stack import commands
+from stack.checkup import check_goals
 from tests.servers import binaries, free_port, wait_for_port
 
 #: settings under which a dead worker is noticed in seconds
@@ -152,6 +156,13 @@ class House:
                 after = page["next_cursor"]
                 if after is None:
                     return found
+
+    def audit(self, *goals: str) -> None:
+        """Holds goals, or all of them, against the invariants, in the store itself, as `pursuit doctor --goal` does."""
+        settings = Settings(redis_url=SecretStr(self.redis_url), data=self.folder / "data")
+        for wanted in goals or ("all",):
+            for checkup in asyncio.run(check_goals(settings, wanted, repair=False)):
+                assert not checkup.findings, checkup
 
     def items(self, count: int) -> dict[str, str]:
         """An input that makes the rehearsal policy plan this many subtasks."""
