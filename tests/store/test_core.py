@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
 from pursuit.errors import IdempotencyMismatch, IllegalTransition, NotFound, StoreFull
-from pursuit.models import AddBudget, Entry, JobRef
-from pursuit.state import JobState, Status
+from pursuit.models import AddBudget, Entry, JobRef, Question
+from pursuit.state import JobState, Reason, Status
 from pursuit.store import Fence, Follow, Start, Store, compact_rounds
 from pursuit.store import store as module
 from tests.store.conftest import Clock, Driver
@@ -52,6 +53,23 @@ async def test_guidance_is_kept_in_order_and_told_with_each_step(store: Store, d
     await store.cancel(goal)
     with pytest.raises(IllegalTransition):
         await store.guide(goal, "Too late")
+
+
+async def test_who_has_lost_a_job_can_neither_hand_it_back_nor_ask_nor_block(
+    store: Store, driver: Driver, clock: Clock
+) -> None:
+    goal = await driver.submit()
+    ref = (await driver.plan(goal))[0]
+    zombie = await driver.take(ref)
+    clock.forward(31)
+    await store.sweep(await driver.due())
+    owner = await driver.take(ref)
+    question = Question(id="q1", goal=goal, job=ref.job, text="Which year?", asked_at=datetime.now(UTC))
+    assert await store.release(zombie) == await store.retry(zombie, 1) == await store.ask(zombie, question) == "LOST"
+    assert await store.block(zombie, Reason.CONFIGURATION, "no key", restart=True) == "LOST"
+    assert (await store.goal(goal)).status is Status.RUNNING and await store.inbox() == []
+    assert (await store.beat([owner]))[0].fence is Fence.KEPT  # type: ignore[union-attr]
+    await driver.audit(goal)
 
 
 async def test_an_attempt_whose_journal_went_back_in_time_is_told(store: Store, driver: Driver) -> None:
