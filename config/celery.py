@@ -9,10 +9,16 @@ from typing import Any
 
 from celery import Celery
 from kombu import Queue
+from kombu.transport.redis import Transport
+from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError
 
 from config.settings import Settings
 from pursuit.models import JobRef
 from pursuit.state import JobKind
+
+# A worker that meets a replica during a failover, or a Redis without memory, has to wait and try again like one that
+# meets no Redis. kombu (5.7) takes those answers for errors of the program, and its worker ends itself.
+Transport.connection_errors += (ReadOnlyError, MasterDownError, OutOfMemoryError)
 
 #: what a message asks for, by the job's kind
 TASKS = {

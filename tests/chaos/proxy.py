@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Literal
 
 Mode = Literal["pass", "cut", "swallow", "drop_replies"]
@@ -86,8 +87,6 @@ class Proxy:
 
 def _close(*sockets: socket.socket) -> None:
     for each in sockets:
-        try:
+        with suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         each.close()

@@ -103,7 +103,8 @@ def test_19_a_worker_whose_clock_is_ten_minutes_off(make_house: MakeHouse, model
     goal = house.submit("Clocks [skewed]", inputs=[house.items(40)])
     events = completed(house, goal, calls)
     assert count(events, "job.lost") == 0, "leases use the time of Redis"
-    started = {line.split()[-1] for name in ("ahead", "behind") for line in house.log(name).splitlines() if "skewed by" in line}
+    logs = (house.log("ahead") + house.log("behind")).splitlines()
+    started = {line.split()[-1] for line in logs if "skewed by" in line}
     assert started == {"600", "-600"}
 
 
@@ -138,7 +139,7 @@ def test_21_nobody_sweeps_for_a_while(make_house: MakeHouse, model: ScriptedMode
 
 @pytest.mark.parametrize("newer_does", ["rounds", "subtasks"])
 def test_24_two_versions_of_workers_side_by_side(make_house: MakeHouse, model: ScriptedModel, newer_does: str) -> None:
-    """Workers of this version and of the next serve the same queues. What the next has taken up, this one leaves to it."""
+    """Workers of this version and of the next serve the same queues; what the next took up, this one leaves to it."""
     house = make_house(workers=1)
     calls = Calls(model, f"[{newer_does}]")
     argv = commands.worker("rounds,subtasks", "newer", 20)

@@ -47,6 +47,7 @@ class Oracle:
         self.memory = Memory()
         self._now = now
         self.seen: dict[str, int] = {}
+        self.broken: Violation | None = None
         #: the last scripts, to be shown with a violation
         self.history: deque[str] = deque(maxlen=400)
 
@@ -76,7 +77,9 @@ class Oracle:
         """A model call or a tool call is made. One that is cut off from Redis may not know yet that it is too late."""
         self.count("effect")
         if self.memory.leases.get((goal, job), ("", 0))[0] == nonce and (goal, job, name) in self.memory.effects:
-            raise Violation(f"I8: {name} of {job} is recorded, and was made again")
+            # kept as well as raised: the house's code takes what a tool raises for the tool's trouble
+            self.broken = Violation(f"I8: {name} of {job} is recorded, and was made again")
+            raise self.broken
 
     def _submit(self, goal: str, args: list[Any], reply: Any) -> None:
         if reply[0] == "NEW":

@@ -567,11 +567,11 @@ class World:
         await self.judge()
 
     async def _unless_broken(self, story: asyncio.Future[Any]) -> None:
-        while not story.done() and self.broken is None:
+        while not story.done() and (self.broken or self.oracle.broken) is None:
             await asyncio.wait([story], timeout=5)
-        if self.broken:
+        if broken := self.broken or self.oracle.broken:
             story.cancel()
-            raise self.broken
+            raise broken
         story.result()
 
     async def _submit_later(self, number: int) -> None:
@@ -580,8 +580,8 @@ class World:
 
     async def judge(self) -> None:
         """The whole of it once more, at the end."""
-        if self.broken:
-            raise self.broken
+        if broken := self.broken or self.oracle.broken:
+            raise broken
         store = self.api.store
         for goal in self.promise.submitted:
             if goal not in self.living():
