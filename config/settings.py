@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     sweep: float = Field(1, gt=0, description="between looks at the due index")
     redispatch: float = Field(15, gt=0, description="until an unstarted job is published again")
     chord_grace: float = Field(5, gt=0, description="until a verification goes on without its chord")
-    attempts: int = Field(5, ge=1, description="tries of a job that ends its worker")
+    attempts: int = Field(5, ge=1, description="attempts in a row that may end without having recorded anything")
     retention_days: float = Field(30, gt=0, description="how long final goals are kept")
     log_level: str = "INFO"
     log_json: bool = False

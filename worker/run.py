@@ -36,6 +36,8 @@ WORK: dict[JobKind, Work] = {
 }
 #: seconds before a job that failed for a passing reason is tried again, times its attempt
 RETRY = 2.0
+#: and times this at most
+RETRY_MOST = 10
 
 
 async def run(runtime: Runtime, keeper: Keeper, ref: JobRef, *, in_chord: bool) -> str:
@@ -148,11 +150,10 @@ async def _block(runtime: Runtime, attempt: Attempt, reason: Reason, text: str, 
 
 
 async def _try_again(runtime: Runtime, attempt: Attempt, error: Exception) -> Outcome | str:
-    """A passing trouble is tried again; after the last attempt a subtask fails and anything else blocks."""
+    """A passing trouble is tried again; after too many tries in vain a subtask fails and anything else blocks."""
     expected = isinstance(error, ModelError)
     log.warning("attempt failed", job=attempt.ref.job, error=str(error), exc_info=None if expected else error)
-    if attempt.number < runtime.store.timing.attempts:
-        await runtime.store.retry(attempt, RETRY * attempt.number)
+    if await runtime.store.retry(attempt, RETRY * min(attempt.number, RETRY_MOST)) != "LAST":
         crash_point("after_retry")
         return "retry"
     text = f"{type(error).__name__}: {error}"[:1000]

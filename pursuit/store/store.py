@@ -50,6 +50,7 @@ class Timing:
     redispatch_most: float = 600.0
     #: how long a verification waits for the chord's body before a sweeper sends it
     chord_grace: float = 5.0
+    #: how many attempts in a row may end without having recorded anything
     attempts: int = 5
     #: how long a final goal is kept
     retention: float = 30 * 86400.0
@@ -254,7 +255,7 @@ class Store(Reading):
         return await self._park(attempt, "release")
 
     async def retry(self, attempt: Attempt, wait: float) -> str:
-        """Hands a job back to be tried again after `wait` seconds; the attempt counts."""
+        """Hands a job back to be tried again after `wait` seconds. LAST: it has been tried often enough, in vain."""
         return await self._park(attempt, "retry", wait=wait)
 
     async def block(self, attempt: Attempt, reason: Reason, detail: str, *, restart: bool = False) -> str:
@@ -275,7 +276,17 @@ class Store(Reading):
         reply = await self._scripts.run(
             "park",
             self._pair(attempt.ref.goal),
-            [attempt.ref.job, attempt.nonce, why, question, data, reason, detail[:2000], _ms(wait)],
+            [
+                attempt.ref.job,
+                attempt.nonce,
+                why,
+                question,
+                data,
+                reason,
+                detail[:2000],
+                _ms(wait),
+                self.timing.attempts,
+            ],
         )
         return str(reply[0])
 

@@ -11,7 +11,7 @@ import pytest
 from pursuit.errors import IdempotencyMismatch, IllegalTransition, NotFound, StoreFull
 from pursuit.models import AddBudget, Entry, JobRef, Question
 from pursuit.state import JobState, Reason, Status
-from pursuit.store import Fence, Follow, Start, Store, compact_rounds
+from pursuit.store import Attempt, Fence, Follow, Start, Store, compact_rounds
 from pursuit.store import store as module
 from tests.store.conftest import Clock, Driver
 
@@ -69,6 +69,59 @@ async def test_who_has_lost_a_job_can_neither_hand_it_back_nor_ask_nor_block(
     assert await store.block(zombie, Reason.CONFIGURATION, "no key", restart=True) == "LOST"
     assert (await store.goal(goal)).status is Status.RUNNING and await store.inbox() == []
     assert (await store.beat([owner]))[0].fence is Fence.KEPT  # type: ignore[union-attr]
+    await driver.audit(goal)
+
+
+async def test_a_job_that_gets_on_is_not_buried_for_what_kills_its_worker(
+    store: Store, driver: Driver, clock: Clock
+) -> None:
+    goal = await driver.submit()
+    poison, neighbour, _ = await driver.plan(goal)
+    for step in range(6):
+        for ref in (poison, neighbour):
+            started = await store.start(ref)
+            if isinstance(started, Attempt) and ref is neighbour:
+                await store.journal(started, step, [Entry(kind="answer", body={})], step=True)
+        clock.forward(31)
+        await store.sweep(await driver.due())
+    jobs = await store.jobs(goal, 1)
+    assert (jobs[poison.job].state, jobs[neighbour.job].state) == (JobState.BURIED, JobState.QUEUED)
+    await driver.audit(goal)
+
+
+async def test_those_that_died_together_twice_come_back_one_after_the_other(
+    store: Store, driver: Driver, clock: Clock
+) -> None:
+    goal = await driver.submit()
+    refs = await driver.plan(goal, 8)
+    for again in (False, True):
+        for ref in refs:
+            await driver.take(ref)
+        clock.forward(30.001)
+        assert len((await store.sweep(await driver.due())).publish) == (0 if again else 8)
+    came: list[int] = []
+    for _ in range(160):
+        clock.forward(0.1)
+        came += [len((await store.sweep(await driver.due())).publish)]
+    assert sum(came) == 8 and max(came) == 1, "at most one in a tenth of a second, all within the redispatch time"
+    await driver.audit(goal)
+
+
+async def test_retries_end_when_they_bring_nothing(store: Store, driver: Driver, clock: Clock) -> None:
+    goal = await driver.submit()
+    ref = (await driver.plan(goal))[0]
+    said = []
+    for number in range(1, 6):
+        attempt = await driver.take(ref)
+        if number == 2:
+            await store.journal(attempt, 0, [Entry(kind="answer", body={})], step=True)
+        said.append(await store.retry(attempt, 1))
+        assert await store.retry(attempt, 1) == said[-1], "the same again gets the same answer"
+        if said[-1] == "LAST":
+            break
+        clock.forward(2)
+    assert said == ["PARKED", "PARKED", "PARKED", "LAST"]
+    assert (await store.finish(attempt, JobState.FAILED, "{}")).verdict == "FIRST"
     await driver.audit(goal)
 
 
@@ -165,10 +218,10 @@ async def test_what_is_left_after_the_end_expires(store: Store, driver: Driver, 
     poisoned, *others = await driver.plan(goal)
     for ref in others:
         await driver.do(ref)
-    for _ in range(3):
-        attempt = await driver.take(poisoned)
-        length = attempt.journal_length
-        await store.journal(attempt, length, [Entry(kind="answer", body={})], step=True)
+    await store.journal(await driver.take(poisoned), 0, [Entry(kind="answer", body={})], step=True)
+    clock.forward(31)
+    for _ in range(2):
+        await driver.take(poisoned)
         clock.forward(31)
         await store.sweep(await driver.due())
     await store.guide(goal, "Hurry", key="g")

@@ -81,6 +81,13 @@ local function open_jobs(jobs, at)
 end
 local function open_job(job, at) open_jobs({{job, ''}}, at) end
 
+-- How many attempts in a row have recorded nothing, the one that ends now included, and what is recorded by now. What a
+-- job got done speaks for it: it may have died with a worker that another job has killed.
+local function fruitless(job, record)
+    local length = redis.call('LLEN', goal .. ':journal:' .. job)
+    return length > (record.reached or 0) and 1 or (record.fruitless or 0) + 1, length
+end
+
 -- Events: a gapless number, the time, who did it, and JSON data.
 local function event(kind, actor, data)
     if type(data) == 'table' then data = cjson.encode(data) end

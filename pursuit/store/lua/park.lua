@@ -8,14 +8,16 @@
 -- ARGV[4] why       question: until it is answered; release: until a resume, journal kept;
 --                   block: the goal is blocked, and a resume gives the job fresh attempts;
 --                   restart: the same, and what it has recorded so far is dropped;
---                   retry: this attempt counts, the next comes after a while
+--                   retry: tried again after a while, unless too many attempts in a row have recorded nothing
 -- ARGV[5] question  id, for why = question
 -- ARGV[6] data      JSON of the question
 -- ARGV[7] reason    for why = block, restart
 -- ARGV[8] detail    for why = block, restart
 -- ARGV[9] wait      ms, for why = retry
+-- ARGV[10] attempts  how many in a row may record nothing, for why = retry
 --
--- returns {PARKED, status} or {READY} (the question has its answer already) or {LOST} or {GONE}
+-- returns {PARKED, status} or {READY} (the question has its answer already) or {LAST} (no more retries; nothing is
+--   changed) or {LOST} or {GONE}
 
 local job, why, question = ARGV[2], ARGV[4], ARGV[5]
 local status = get('status')
@@ -26,6 +28,8 @@ if record.parked_by == ARGV[3] and record.state ~= 'leased' then return {'PARKED
 if record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
 local known = question ~= '' and redis.call('HGET', goal .. ':questions', question)
 if known and cjson.decode(known).answer then return {'READY'} end
+local tries, reached = fruitless(job, record)
+if why == 'retry' and tries >= tonumber(ARGV[10]) then return {'LAST'} end
 
 count('leased', -1)
 record.owner, record.lease, record.parked_by = nil, nil, ARGV[3]
@@ -45,9 +49,10 @@ elseif why == 'release' then
     if get('wish') ~= 'pause' then attend(job, ms(now)) end
     if record.kind == 'subtask' then event('subtask.waiting', 'engine', {subtask = job, why = 'paused'}) end
 elseif why == 'retry' then
+    record.fruitless, record.reached = tries, reached
     attend(job, ms(now + tonumber(ARGV[9])))
 else
-    record.attempt = 0
+    record.attempt, record.fruitless, record.reached = 0, 0, nil
     if why == 'restart' then redis.call('DEL', goal .. ':journal:' .. job) end
 end
 save(job, record)

@@ -6,12 +6,12 @@
 -- ARGV[2] job       r<round>-<name>
 -- ARGV[3] nonce     the attempt's fence; the same nonce again gets the same answer
 -- ARGV[4] lease     ms
--- ARGV[5] attempts  how many a job may have
+-- ARGV[5] attempts  how many in a row may record nothing
 --
 -- returns {RUN, attempt, journal length, brief} or {BUSY | DONE | HOLD | GONE | DEAD}
 --   BUSY  somebody else has it, or its round isn't there yet    DONE  it has its result
 --   HOLD  the goal is paused or blocked, or of a version for others  GONE  the goal is final or deleted
---   DEAD  it has had all its attempts
+--   DEAD  it has ended its workers too often
 
 local job, nonce, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local status = get('status')
@@ -34,8 +34,11 @@ if get('wish') == 'pause' or status == 'paused' or status == 'blocked' then
     if record.state == 'queued' then attend(job, NEVER) end
     return {'HOLD'}
 end
-if record.attempt >= tonumber(ARGV[5]) then return {'DEAD'} end
+local tries, reached = record.fruitless or 0, record.reached
+if record.state == 'leased' then tries, reached = fruitless(job, record) end
+if tries >= tonumber(ARGV[5]) then return {'DEAD'} end
 
+record.fruitless, record.reached = tries, reached
 if record.kind == 'plan' and version < SCHEMA then set('v', SCHEMA) end
 if record.state == 'queued' then count('leased', 1)
 else event('job.lost', 'engine', {subtask = job, attempt = record.attempt}) end

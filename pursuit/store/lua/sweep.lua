@@ -4,7 +4,7 @@
 -- KEYS[2] due       zset  the job's entry
 -- ARGV[1] now       ms, or '' for the time of Redis
 -- ARGV[2] job       r<round>-<name>
--- ARGV[3] attempts  how many a job may have
+-- ARGV[3] attempts  how many in a row may record nothing
 -- ARGV[4] backoff   ms before the first copy of a message; doubles with each
 -- ARGV[5] ceiling   ms, the longest backoff
 -- ARGV[6] patience  ms a verification waits for the chord's body
@@ -34,7 +34,9 @@ if record.state == 'parked' then
 end
 
 if record.state == 'leased' then
-    if record.attempt >= tonumber(ARGV[3]) then
+    event('job.lost', 'engine', {subtask = job, attempt = record.attempt})
+    record.fruitless, record.reached = fruitless(job, record)
+    if record.fruitless >= tonumber(ARGV[3]) then
         event('job.buried', 'engine', {subtask = job, attempts = record.attempt})
         if record.kind == 'subtask' then
             record.owner = nil
@@ -45,17 +47,22 @@ if record.state == 'leased' then
             return {'BURIED', last}
         end
         count('leased', -1)
-        record.state, record.owner, record.lease, record.attempt = 'queued', nil, nil, 0
+        record.state, record.owner, record.lease, record.attempt, record.fruitless = 'queued', nil, nil, 0, 0
         save(job, record)
         attend(job, NEVER)
         move('blocked', 'stalled', 'the ' .. record.kind .. ' ended its worker ' .. ARGV[3] .. ' times', 'engine')
         return {'BURIED', 0}
     end
-    event('job.lost', 'engine', {subtask = job, attempt = record.attempt})
     count('leased', -1)
     record.state, record.owner, record.lease, record.dispatches = 'queued', nil, nil, 0
     save(job, record)
     settle()
+    if record.fruitless > 1 and get('wish') ~= 'pause' then
+        -- one of those that died together again has killed the others: they come back one after the other
+        local place = tonumber(string.match(job, '%d+$') or 0) * 37 % 101 / 101
+        attend(job, ms(now + place * tonumber(ARGV[4])))
+        return {'NOTHING'}
+    end
 end
 if get('wish') == 'pause' or status == 'paused' or status == 'blocked' then
     attend(job, NEVER)
