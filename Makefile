@@ -5,7 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint type openapi bench clean
+SEEDS ?= 10000
+FROM ?= 1
+.PHONY: help run test simulate mutants chaos check fmt lint type openapi bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -15,6 +17,15 @@ run: $(VENV)/installed ## run the example goal: a swarm audits this Python envir
 
 test: $(VENV)/installed ## run the tests
 	$(BIN)/python -m pytest
+
+simulate: $(VENV)/installed ## the simulator over SEEDS=10000 seeds, from FROM=1 on
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from $(FROM)
+
+mutants: $(VENV)/installed ## break one line at a time: who notices?
+	$(BIN)/python -m tests.mutants
+
+chaos: $(VENV)/installed ## all of the chaos tests, with those that take minutes; about half an hour
+	$(BIN)/python -m pytest tests/chaos -m "long or not long"
 
 check: lint type test ## what CI runs
 

@@ -1,13 +1,19 @@
-"""`python -m benchmarks [step] [rounds] [turnaround] [scripts]`: all of them without a name."""
+"""`python -m benchmarks [step] [rounds] [turnaround] [scripts] [recovery]`: all of them without a name."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 
-from benchmarks import rounds, scripts, step, turnaround
+from benchmarks import recovery, rounds, scripts, step, turnaround
 
-ALL = {"step": step.main, "scripts": scripts.main, "turnaround": turnaround.main, "rounds": rounds.main}
+ALL = {
+    "step": step.main,
+    "scripts": scripts.main,
+    "turnaround": turnaround.main,
+    "rounds": rounds.main,
+    "recovery": recovery.main,
+}
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pursuit.errors import IdempotencyMismatch, IllegalTransition, NotFound, StoreFull
+from pursuit.errors import AlreadyAnswered, IdempotencyMismatch, IllegalTransition, NotFound, StoreFull
 from pursuit.models import AddBudget, Entry, JobRef, Question
 from pursuit.state import JobState, Reason, Status
 from pursuit.store import Attempt, Fence, Follow, Start, Store, compact_rounds
@@ -284,3 +284,25 @@ async def test_no_goal_is_taken_when_memory_is_nearly_full(store: Store, driver:
         assert (await store.finish(running, JobState.DONE, "{}")).verdict == "FIRST", "all or nothing: it is repeated"
     await driver.audit(goal)
     assert json.loads(await store.redis.hget(store.keys.results(goal, 1), running.ref.job)) == {}
+
+
+async def test_a_job_handed_back_is_due_at_once(store: Store, driver: Driver) -> None:
+    goal = await driver.submit()
+    ref = (await driver.plan(goal))[0]
+    assert await store.release(await driver.take(ref)) == "PARKED"
+    assert await driver.due() == [ref]
+    assert (await driver.take(ref)).number == 1, "a handed back attempt doesn't count"
+
+
+async def test_the_first_answer_stands(store: Store, driver: Driver) -> None:
+    goal = await driver.submit()
+    ref = (await driver.plan(goal))[0]
+    question = Question(id="q1", goal=goal, job=ref.job, text="Which year?", asked_at=datetime.now(UTC))
+    await store.ask(await driver.take(ref), question)
+    assert await store.answer(goal, "q1", "2025") == await store.answer(goal, "q1", "2025") == ref
+    with pytest.raises(AlreadyAnswered):
+        await store.answer(goal, "q1", "1999")
+    assert (await store.question(goal, "q1")).answer == "2025"
+    with pytest.raises(NotFound):
+        await store.answer(goal, "q2", "2025")
+    await driver.audit(goal)
