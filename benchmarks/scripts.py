@@ -7,8 +7,8 @@ from typing import Any
 from benchmarks.engine import open_round, redis_server, store_at, take
 from pursuit.models import Entry, JobRef
 from pursuit.state import JobState
-from pursuit.store import Follow, Store
-from pursuit.store.scripts import SCRIPTS
+from pursuit.store import Follow, Store, compact_rounds
+from pursuit.store.scripts import FLAGGED, SCRIPTS
 
 ROUNDS, WIDTH = 13, 300
 
@@ -18,12 +18,12 @@ async def main() -> None:
         async with store_at(url) as store:
             await store.redis.config_set("slowlog-log-slower-than", 0)
             await store.redis.config_set("slowlog-max-len", 100_000)
-            for script in SCRIPTS.values():
+            for script in (*SCRIPTS.values(), *FLAGGED.values()):
                 await store.redis.script_load(script.text)
             await store.redis.slowlog_reset()
             await _life(store)
             log: list[dict[str, Any]] = await store.redis.slowlog_get(100_000)
-    names = {script.sha: name for name, script in SCRIPTS.items()}
+    names = {script.sha: name for table in (SCRIPTS, FLAGGED) for name, script in table.items()}
     worst: dict[str, list[int]] = {}
     for entry in log:
         words = entry["command"]
@@ -53,6 +53,13 @@ async def _life(store: Store) -> None:
             verify = await take(store, JobRef.of(goal, number, "verify"))
             following = Follow(jobs=[(JobRef.of(goal, number + 1, "plan"), None)], round=number + 1)
             await store.finish(verify, JobState.DONE, "{}", following)
+    await store.guide(goal, "mind the gap")
+    await store.audit(goal)
+    await store.audit(goal, repair=True)
+    await store.recover(goal, "another")
     await store.pause(goal)
     await store.resume(goal)
+    refs = [JobRef.of(goal, ROUNDS, f"{n:03d}") for n in range(1, WIDTH + 1)]
+    await store.sweep(refs)
+    await compact_rounds(store, await store.goal(goal), lambda text: "blob")
     await store.cancel(goal)

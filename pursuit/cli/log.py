@@ -52,6 +52,8 @@ def _step(step: dict[str, Any]) -> str:
     if step["kind"] == "answer":
         calls = "".join(f"\n      -> {c['name']} {_short(c['arguments'])}" for c in body.get("calls", ()))
         return f"{step['index']:4}  {_short(body.get('text', ''))}{calls}"
+    if step["kind"] == "guidance":
+        return f"{step['index']:4}  <- a person: {_short(body['text'])}"
     return f"{step['index']:4}  <- {body['name']}{'' if body['ok'] else ' ERROR'}: {_short(body['text'])}"
 
 
