@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 
 import structlog
@@ -15,7 +16,7 @@ from config.celery import PursuitCelery
 from config.settings import Settings
 from pursuit.errors import PursuitError
 from pursuit.models import JobRef
-from pursuit.store import Store
+from pursuit.store import Store, Timing
 from worker.keeper import Keeper
 from worker.run import run
 from worker.runtime import Runtime, connect
@@ -25,6 +26,10 @@ log = structlog.get_logger(__name__)
 
 #: seconds between tries while Redis is away
 AWAY = 1.0
+#: seconds between looks at leases that have ended
+FENCE = 0.25
+#: seconds between looks at which goals were cancelled
+WATCH = 1.0
 #: seconds between audits of all goals; one process does it, as they all ask for the same lead
 AUDIT = 600.0
 
@@ -91,38 +96,65 @@ class Process:
             return "left"
 
     async def _care(self) -> None:
-        """Beats, watches and sweeps until told to stop; outlives any absence of Redis."""
+        """Beats, fences, watches, sweeps and audits until told to stop; outlives any absence of Redis.
+
+        Side by side, so that none holds up another: a broker that hangs must not cost the process its leases.
+        """
         timing, name = self._settings.timing(), f"{socket.gethostname()}:{os.getpid()}"
-        store: Store | None = None
-        auditing: asyncio.Task[None] | None = None
-        next_beat, next_audit = time.monotonic() + timing.beat, time.monotonic() + AUDIT
-        while not self._stopping.is_set():
-            try:
-                if store is None:
-                    # little patience here: whoever waits for Redis can't fence
-                    redis = connect(self._settings.state_url(), connections=4, retries=1, timeout=timing.beat)
-                    store = await Store.open(redis, shards=self._settings.shards, timing=timing)
-                if time.monotonic() >= next_beat:
-                    next_beat = time.monotonic() + timing.beat
-                    await self._keeper.beat(store)
-                await self._keeper.watch(store)
-                await sweep(store, self._app, name)
-                if time.monotonic() >= next_audit and (auditing is None or auditing.done()):
-                    next_audit = time.monotonic() + AUDIT
-                    # beside the beats: it may take longer than a lease
-                    auditing = asyncio.create_task(_audit(store, name))
-            except Exception as error:  # the caretaker must outlive whatever redis-py, kombu and sockets raise
-                log.warning("caretaker: trying again", error=f"{type(error).__name__}: {error}")
+        care = _Care(self._settings, timing)
+
+        async def audit_if_leading() -> None:
+            store = await care.store()
+            if await store.lead_audit(name, AUDIT):
+                await audit(store)
+
+        async def sweep_once() -> None:
+            await sweep(await care.store(), self._app, name)
+
+        async def watch() -> None:
+            await self._keeper.watch(await care.store())
+
+        async def beat() -> None:
+            await self._keeper.beat(await care.store())
+
+        async def fence() -> None:
             self._keeper.fence()
-            await asyncio.sleep(min(timing.sweep, max(0.05, next_beat - time.monotonic())))
+
+        await asyncio.gather(
+            self._every(timing.beat, beat),
+            self._every(FENCE, fence),
+            self._every(min(WATCH, timing.sweep), watch),
+            self._every(timing.sweep, sweep_once),
+            self._every(AUDIT, audit_if_leading, at_once=False),
+        )
+
+    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]], *, at_once: bool = True) -> None:
+        due = time.monotonic() + (0 if at_once else seconds)
+        while not self._stopping.is_set():
+            if time.monotonic() >= due:
+                due = time.monotonic() + seconds
+                try:
+                    await act()
+                except Exception as error:  # it must outlive whatever redis-py, kombu and sockets raise
+                    log.warning("caretaker: trying again", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(min(FENCE, max(0.01, due - time.monotonic())))
 
 
-async def _audit(store: Store, name: str) -> None:
-    try:
-        if await store.lead_audit(name, AUDIT):
-            await audit(store)
-    except PursuitError as error:
-        log.warning("no audit this time", error=str(error))
+class _Care:
+    """The caretaker's store, opened when first needed and reachable."""
+
+    def __init__(self, settings: Settings, timing: Timing) -> None:
+        self._settings, self._timing = settings, timing
+        self._store: Store | None = None
+        self._lock = asyncio.Lock()
+
+    async def store(self) -> Store:
+        async with self._lock:
+            if self._store is None:
+                # little patience here: whoever waits for Redis doesn't beat
+                redis = connect(self._settings.state_url(), connections=6, retries=1, timeout=self._timing.beat)
+                self._store = await Store.open(redis, shards=self._settings.shards, timing=self._timing)
+            return self._store
 
 
 _process: Process | None = None

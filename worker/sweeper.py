@@ -16,6 +16,8 @@ from worker.dispatch import publish
 log = structlog.get_logger(__name__)
 
 BATCH = 100
+#: at most this many batches of a shard in one look: whoever sweeps has heartbeats to send as well
+BATCHES = 5
 
 
 async def sweep(store: Store, app: PursuitCelery, name: str) -> int:
@@ -26,7 +28,9 @@ async def sweep(store: Store, app: PursuitCelery, name: str) -> int:
             continue
         crash_point("after_lead")
         await _note_new_server(store, shard)
-        while due := await store.due(shard, limit=BATCH):
+        for _ in range(BATCHES):
+            if not (due := await store.due(shard, limit=BATCH)):
+                break
             swept = await store.sweep(due)
             if swept.publish:
                 crash_point("after_sweep_before_publish")

@@ -168,7 +168,7 @@ class Store(Reading):
         return reply[1], reply[0] == "NEW"
 
     async def _check_room(self) -> None:
-        memory = await _server(self.redis)
+        memory = await _server(self.redis, "memory")
         used, most = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
         if most and used >= FULL * most:
             raise StoreFull(f"Redis uses {used / most:.0%} of its maxmemory of {most // 2**20} MiB")
@@ -389,10 +389,10 @@ class Store(Reading):
         return [self.keys.goal(goal), self.keys.due(goal)]
 
 
-async def _server(redis: Redis) -> dict[str, Any]:
+async def _server(redis: Redis, *sections: str) -> dict[str, Any]:
     """What the server says of itself; one that won't tell is trusted."""
     try:
-        said: dict[str, Any] = await reach(redis.info())
+        said: dict[str, Any] = await reach(redis.info(*sections))
     except exceptions.ResponseError:
         return {}
     return said

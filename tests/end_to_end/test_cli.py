@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from tests.house import House, eventually
 from tests.scripted import ScriptedModel
@@ -195,3 +196,27 @@ def test_config_says_where_a_value_comes_from_and_masks_secrets(shell: Shell) ->
     assert (rows["workers"]["value"], rows["workers"]["from"]) == ("3", "pursuit.toml")
     assert (rows["redis_url"]["value"], rows["redis_url"]["from"]) == ("********", "PURSUIT_REDIS_URL_FILE")
     assert rows["beat"]["from"] == "default"
+
+
+def test_doctor_holds_a_goal_against_the_invariants_and_puts_it_right(shell: Shell, house: House) -> None:
+    shell.env |= {"PURSUIT_REDIS_URL": house.redis_url, "PURSUIT_DATA": house.env["PURSUIT_DATA"]}
+    goal = house.submit("Later", start_at="2099-01-01T00:00:00Z")
+    assert "every invariant holds" in shell.run("doctor", "--goal", goal).stdout
+    with Redis.from_url(house.redis_url, decode_responses=True) as redis:
+        (due,) = [key for key in redis.keys("*:due") if redis.zrem(key, f"{goal} r1-plan")]
+        found = shell.run("doctor", "--goal", goal, code=1).stdout
+        assert "I6: r1-plan has no due entry" in found
+        assert "(put right)" in shell.run("doctor", "--goal", goal, "--repair").stdout
+        assert redis.zscore(due, f"{goal} r1-plan") > 4e12, "its time hasn't come"
+    listed = json.loads(shell.run("doctor", "--goal", "all", "-o", "json").stdout)
+    assert [g["findings"] for g in listed if g["goal"] == goal] == [[]]
+    assert [e["type"] for e in house.events(goal)][1] == "goal.repaired"
+    assert "there is no goal 'goal_nope'" in shell.run("doctor", "--goal", "goal_nope", code=1).stderr
+    assert "is cancelled" in shell.run("cancel", goal).stdout
+
+
+def test_guide_says_something_to_a_goal(shell: Shell, house: House) -> None:
+    goal = house.submit("Listen", start_at="2099-01-01T00:00:00Z")
+    shell.run("guide", goal, "Prefer primary sources")
+    assert "Prefer primary sources" in shell.run("log", goal).stdout
+    assert "no subtask r1-999" in shell.run("guide", goal, "You there", "--subtask", "r1-999", code=1).stderr

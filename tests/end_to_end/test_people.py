@@ -119,3 +119,34 @@ def test_steps_are_a_limit_for_the_whole_swarm(house: House) -> None:
     assert shown["reason"] == "budget"
     # what is in flight when the limit is reached ends with one last step each
     assert 40 <= shown["usage"]["steps"] <= 40 + 2 * 60
+
+
+@pytest.mark.usefixtures("slow")
+def test_guidance_reaches_running_subagents_and_the_next_plan(
+    house: House, client: Client, model: ScriptedModel
+) -> None:
+    heard: dict[str, set[str]] = {"plan": set(), "digest": set()}
+
+    def listen(call: Call) -> None:
+        said = " ".join(str(message["content"]) for message in call.messages)
+        if call.role in heard and "Prefer primary sources" in said:
+            heard[call.role].add(call.text)
+        if call.role == "digest" and "Only for the first" in said:
+            heard.setdefault("first", set()).add(call.text)
+
+    model.on("[guided]", listen)
+    goal = house.submit("Take advice [guided]", inputs=[house.items(6)])
+    eventually(lambda: client.subtasks(goal, state="leased")["items"], seconds=20)
+    assert client.guide(goal, "Prefer primary sources")["changed"]
+    client.guide(goal, "Only for the first", subtask="r1-001")
+    house.until(goal)
+    assert len(heard["digest"]) >= 6, "every running sub-agent hears it with its next step"
+    assert heard["plan"], "and so does the next plan"
+    assert {'"r1-001"' in text for text in heard["first"]} == {True}
+    events = house.events(goal)
+    audit_events(events)
+    assert [e["data"]["text"] for e in events if e["type"] == "goal.guidance"] == [
+        "Prefer primary sources",
+        "Only for the first",
+    ]
+    assert model.calls["[guided]"] == house.goal(goal)["usage"]["steps"]

@@ -6,10 +6,13 @@
 -- ARGV[2] repair    1: put it right and say so as an event; 0: only look
 -- ARGV[3] suspects  JSON list of jobs that have a due entry, as far as was seen outside
 --
--- returns {status, [invariant, what is wrong] ...} or {GONE}
+-- returns {status, [invariant, what is wrong] ...} or {GONE}; a goal of a version for others is left alone
 
 local status, repair = get('status'), ARGV[2] == '1'
+local begins = math.max(now, tonumber(get('start_at') or 0))
 if not status then return {'GONE'} end
+local version = tonumber(get('v'))
+if version > SCHEMA or version < OLDEST then return {status} end
 local round, found, over = tonumber(get('round')), {status}, final(status)
 local function wrong(invariant, text) found[#found + 1] = {invariant, text} end
 
@@ -36,7 +39,7 @@ for job in pairs(open) do
         counted[record.kind] = (counted[record.kind] or 0) + 1
         if not redis.call('ZSCORE', due, goal_id .. ' ' .. job) then
             wrong('I6', job .. ' has no due entry')
-            if repair then attend(job, record.state == 'parked' and NEVER or ms(now)) end
+            if repair then attend(job, record.state == 'parked' and NEVER or ms(get('started_at') and now or begins)) end
         end
     end
 end

@@ -18,7 +18,7 @@ if before then return before end
 local status = get('status')
 if not status then return fail('NOTFOUND', goal_id) end
 if final(status) then return fail('GOALSTATE', status) end
-if ARGV[3] ~= '' and not load(ARGV[3]) then return fail('NOTFOUND', ARGV[3]) end
+if ARGV[3] ~= '' and not load(ARGV[3]) then return fail('NOTFOUND', 'subtask ' .. ARGV[3] .. ' in this goal') end
 
 local said_so = {text = ARGV[2], subtask = ARGV[3] ~= '' and ARGV[3] or nil, at = ms(now)}
 local length = redis.call('RPUSH', goal .. ':guidance', cjson.encode(said_so))
