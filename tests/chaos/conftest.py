@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,9 @@ QUICK = {
     "PURSUIT_REDISPATCH": "1",
     "PURSUIT_CHORD_GRACE": "0.5",
 }
+
+#: for tests in which nobody may lose a lease, however busy the machine is
+PATIENT = {"PURSUIT_LEASE": "6", "PURSUIT_BEAT": "0.5"}
 
 MakeHouse = Callable[..., House]
 
@@ -35,6 +40,18 @@ def prompt_model(model: ScriptedModel) -> Iterator[None]:
     model.delay = 0
     yield
     model.delay = 0
+
+
+@contextmanager
+def without_workers(folder: Path, model: ScriptedModel, **settings: str) -> Iterator[House]:
+    """Redis and the API; a test brings its own workers."""
+    house = House(folder, model_url=model.url, **{**QUICK, **settings})
+    house.start_redis()
+    house.start_api()
+    try:
+        yield house
+    finally:
+        house.stop()
 
 
 @pytest.fixture

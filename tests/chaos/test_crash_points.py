@@ -14,7 +14,7 @@ from aiohttp import web
 from config.crashpoints import POINTS
 from pursuit.errors import PursuitError
 from stack import commands
-from tests.chaos.conftest import QUICK
+from tests.chaos.conftest import without_workers
 from tests.house import House, audit_events, eventually
 from tests.scripted import Answer, Call, ScriptedModel, says
 
@@ -30,12 +30,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, model: ScriptedModel) -> Iterator[House]:
-    """Redis and the API; each test brings its own workers."""
-    house = House(tmp_path_factory.mktemp("crash"), model_url=model.url, **QUICK)
-    house.start_redis()
-    house.start_api()
-    yield house
-    house.stop()
+    with without_workers(tmp_path_factory.mktemp("crash"), model) as house:
+        yield house
 
 
 def test_every_point_is_somewhere_in_the_code_once() -> None:

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from stack import commands
-from tests.chaos.conftest import QUICK
+from tests.chaos.conftest import PATIENT, without_workers
 from tests.chaos.witness import Calls, completed, count
 from tests.house import House, eventually
 from tests.scripted import ScriptedModel
@@ -18,11 +18,8 @@ from tests.scripted import ScriptedModel
 
 @pytest.fixture(scope="module")
 def broker_house(tmp_path_factory: pytest.TempPathFactory, model: ScriptedModel) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("messages"), model_url=model.url, **QUICK)
-    house.start_redis()
-    house.start_api()
-    yield house
-    house.stop()
+    with without_workers(tmp_path_factory.mktemp("messages"), model, **PATIENT) as house:
+        yield house
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from stack import commands
-from tests.chaos.conftest import MakeHouse
+from tests.chaos.conftest import PATIENT, MakeHouse
 from tests.chaos.witness import Calls, completed, count
 from tests.house import House, eventually
 from tests.scripted import Call, ScriptedModel
@@ -94,7 +94,7 @@ def test_16_a_task_that_kills_every_worker_is_buried_and_its_round_goes_on(
 
 
 def test_19_a_worker_whose_clock_is_ten_minutes_off(make_house: MakeHouse, model: ScriptedModel) -> None:
-    house = make_house(workers=1)
+    house = make_house(workers=1, **PATIENT)
     calls = Calls(model, "[skewed]")
     for name, skew in (("ahead", "600"), ("behind", "-600")):
         argv = commands.worker("subtasks", name, 20)
@@ -111,15 +111,15 @@ def test_19_a_worker_whose_clock_is_ten_minutes_off(make_house: MakeHouse, model
 def test_20_a_redis_that_hangs_for_less_than_a_lease_costs_nobody_a_job(
     make_house: MakeHouse, model: ScriptedModel
 ) -> None:
-    house = make_house()
+    house = make_house(**PATIENT)
     calls = Calls(model, "[slow]")
     model.delay = 0.3
     goal = house.submit("Hang on [slow]", inputs=[house.items(40)])
     eventually(lambda: finished(house, goal) > 0, seconds=30)
     with Redis.from_url(house.redis_url) as redis:
         for _ in range(4):
-            redis.execute_command("CLIENT", "PAUSE", "700", "ALL")
-            time.sleep(1.2)
+            redis.execute_command("CLIENT", "PAUSE", "1500", "ALL")
+            time.sleep(2)
     events = completed(house, goal, calls)
     assert count(events, "job.lost") == 0
 
@@ -140,7 +140,7 @@ def test_21_nobody_sweeps_for_a_while(make_house: MakeHouse, model: ScriptedMode
 @pytest.mark.parametrize("newer_does", ["rounds", "subtasks"])
 def test_24_two_versions_of_workers_side_by_side(make_house: MakeHouse, model: ScriptedModel, newer_does: str) -> None:
     """Workers of this version and of the next serve the same queues; what the next took up, this one leaves to it."""
-    house = make_house(workers=1)
+    house = make_house(workers=1, **PATIENT)
     calls = Calls(model, f"[{newer_does}]")
     argv = commands.worker("rounds,subtasks", "newer", 20)
     house.spawn("newer", [argv[0], "-m", "tests.chaos.newer", *argv[3:]], PYTHONPATH=sys.path[0])

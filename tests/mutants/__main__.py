@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,8 +27,8 @@ DIRECTED = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "tests/unit", 
 SIMULATOR = ["-m", "tests.simulation", "--processes", "1", "--stop", "--seeds", str(SEEDS)]
 
 
-def hunt(mutant: Mutant) -> tuple[bool, bool]:
-    """Whether the simulator and whether the directed tests catch it."""
+def hunt(mutant: Mutant, *, both: bool = False) -> tuple[bool, bool]:
+    """Whether the simulator and whether the directed tests catch it; the first to do so is enough, but for `both`."""
     with TemporaryDirectory() as folder:
         tree = Path(folder)
         for part in PARTS:
@@ -35,7 +36,8 @@ def hunt(mutant: Mutant) -> tuple[bool, bool]:
             copy(ROOT / part, tree / part)
         path = tree / mutant.file
         path.write_text(path.read_text().replace(mutant.old, mutant.new))
-        return _fails(tree, SIMULATOR), _fails(tree, DIRECTED)
+        simulated = _fails(tree, SIMULATOR)
+        return simulated, (both or not simulated) and _fails(tree, DIRECTED)
 
 
 def _fails(tree: Path, words: list[str]) -> bool:
@@ -52,12 +54,15 @@ def _fails(tree: Path, words: list[str]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", default="", help="mutants whose name has these words")
+    parser.add_argument(
+        "--both", action="store_true", help="ask the directed tests also where the simulator has caught it"
+    )
     parser.add_argument("--processes", type=int, default=2)
     words = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if words.only in mutant.name]
     began, survivors = time.monotonic(), []
     with ThreadPoolExecutor(words.processes) as pool:
-        for mutant, (simulated, directed) in zip(chosen, pool.map(hunt, chosen), strict=True):
+        for mutant, (simulated, directed) in zip(chosen, pool.map(partial(hunt, both=words.both), chosen), strict=True):
             by = ", ".join(name for name, caught in (("simulator", simulated), ("tests", directed)) if caught)
             print(f"{by or 'SURVIVED':24} {mutant.name}", flush=True)
             if not by:

@@ -20,7 +20,7 @@ from worker.tools import Effect
 from worker.tools.registry import NeedsAnswer
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Process
+    from tests.simulation.fleet import Process
 
 
 class Handed(Frozen):
