@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -14,11 +15,13 @@ from tests.chaos.witness import Calls, completed, count
 from tests.house import House, eventually
 from tests.scripted import ScriptedModel
 
+LEASE = 3.0
+
 
 @pytest.fixture
 def proxied(make_house: MakeHouse) -> Iterator[tuple[House, Proxy]]:
     """A house whose workers reach Redis through a proxy; the API and the test don't."""
-    house = make_house(start=False, workers=1)
+    house = make_house(start=False, workers=1, PURSUIT_LEASE=str(LEASE), PURSUIT_BEAT="0.5")
     house.start_redis()
     proxy = Proxy(house.redis_port)
     direct, house.env["PURSUIT_REDIS_URL"] = house.redis_url, f"redis://127.0.0.1:{proxy.port}/0"
@@ -45,25 +48,29 @@ def test_10_replies_are_lost_after_the_script_was_carried_out(
     completed(house, goal, calls)
 
 
+def fenced(house: House) -> list[float]:
+    """When the worker stopped attempts of its own accord."""
+    lines = [line for line in house.log("subagents1").splitlines() if "lease ended without a heartbeat" in line]
+    return [datetime.fromisoformat(line.split()[0]).timestamp() for line in lines]
+
+
 @pytest.mark.parametrize("how", ["cut", "swallow"])
 def test_17_a_partition_longer_than_a_lease(proxied: tuple[House, Proxy], model: ScriptedModel, how: str) -> None:
     """`swallow` is the worse one: connections stay open, and nothing ever comes back."""
     house, proxy = proxied
     calls = Calls(model, f"[{how}]")
-    model.delay = 0.3
+    model.delay = 1.0
     goal = house.submit(f"An island [{how}]", inputs=[house.items(30)])
-    eventually(lambda: count(house.events(goal), "subtask.finished") > 2, seconds=30)
+    eventually(lambda: house.goal(goal)["subtasks"]["running"] > 10, seconds=30)
+    began = time.time()
     if how == "cut":
         proxy.cut()
     else:
         proxy.mode = "swallow"
-    time.sleep(5)
-    eventually(
-        lambda: (
-            "lease ended without a heartbeat" in house.log("subagents1") or house.goal(goal)["status"] == "completed"
-        )
-    )
-    proxy.mode = "pass"
+    eventually(lambda: fenced(house), seconds=LEASE + 2)
+    assert fenced(house)[0] - began < LEASE + 1, "no worker goes on past its lease"
+    time.sleep(2)
+    proxy.mode, model.delay = "pass", 0.1
     if how == "swallow":
         proxy.cut_now()
     completed(house, goal, calls, seconds=90)
