@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from pursuit.store import Attempt
+
 
 class Violation(AssertionError):
     """An invariant doesn't hold."""
@@ -79,6 +81,13 @@ class Oracle:
         if self.memory.leases.get((goal, job), ("", 0))[0] == nonce and (goal, job, name) in self.memory.effects:
             # kept as well as raised: the house's code takes what a tool raises for the tool's trouble
             self.broken = Violation(f"I8: {name} of {job} is recorded, and was made again")
+            raise self.broken
+
+    def verified(self, attempt: Attempt, *, complete: bool) -> None:
+        """A verification has read its round's digests; who has lost the job may read another time's."""
+        owner, _ = self.memory.leases.get((attempt.ref.goal, attempt.ref.job), ("", 0))
+        if owner == attempt.nonce and not complete:
+            self.broken = Violation(f"I10: {attempt.ref.job} runs, and digests of its round are missing")
             raise self.broken
 
     def _submit(self, goal: str, args: list[Any], reply: Any) -> None:

@@ -120,7 +120,9 @@ async def verify_round(runtime: Any, attempt: Attempt, goal: Goal) -> tuple[Loop
     world = runtime.process.world
     loop = loop_of(runtime, attempt)
     await loop.run()
-    digests = await runtime.store.digests(goal.id, goal.round)
+    digests = set(await runtime.store.digests(goal.id, goal.round))
+    whole = {JobRef.of(goal.id, goal.round, f"{n:03d}").job for n in range(1, goal.tally.total + 1)}
+    world.oracle.verified(attempt, complete=digests == whole)
     dice = random.Random(f"{world.seed} {goal.id} {goal.round}")
     met = goal.round >= random.Random(f"{world.seed} {goal.id}").randint(1, 6)
     status = "met" if met else "not_met"
@@ -130,9 +132,6 @@ async def verify_round(runtime: Any, attempt: Attempt, goal: Goal) -> tuple[Loop
     goal = await runtime.store.goal(goal.id)
     artifacts = {f"file-{goal.round if dice.random() < 0.7 else 0}": "h"}
     streak = advance(goal.streak, verdict, artifacts=artifacts, blocker=blocker)
-    whole = {JobRef.of(goal.id, goal.round, f"{n:03d}").job for n in range(1, goal.tally.total + 1)}
-    if set(digests) != whole:
-        world.oracle.count("verified without all digests")
     return loop, verifier._outcome(goal, verdict, streak, decide(goal, verdict, streak))
 
 
