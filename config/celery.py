@@ -8,7 +8,8 @@ from threading import local
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from celery.app.amqp import AMQP
+from kombu import Connection, Queue
 from kombu.transport.redis import Transport
 from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError
 
@@ -30,6 +31,20 @@ TASKS = {
 QUEUES = {JobKind.PLAN: "rounds", JobKind.SUBTASK: "subtasks", JobKind.VERIFY: "rounds"}
 
 
+class Persistent(Connection):  # type: ignore[misc]
+    """A connection that comes back soon: Celery's worker would wait for up to 30 s, and has no setting for it."""
+
+    def ensure_connection(self, *args: Any, **options: Any) -> Any:
+        soon = {"interval_start": 0.2, "interval_step": 0.4, "interval_max": 2}
+        return super().ensure_connection(*args, **{**soon, **options})
+
+
+class Wire(AMQP):  # type: ignore[misc]
+    """Celery's messaging over such connections."""
+
+    Connection = Persistent
+
+
 class PursuitCelery(Celery):  # type: ignore[misc]
     """Celery whose publishing can be gathered into one pipeline, also from inside a chord.
 
@@ -37,6 +52,7 @@ class PursuitCelery(Celery):  # type: ignore[misc]
     batch has to come in by the app's own `producer_or_acquire`.
     """
 
+    amqp_cls = "config.celery:Wire"
     _gathering = local()
 
     def producer_or_acquire(self, producer: Any = None) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from redis import Redis
 
 from config.crashpoints import POINTS
 from pursuit.errors import PursuitError
@@ -101,16 +102,21 @@ def test_a_worker_killed_there_costs_time_and_nothing_else(house: House, model: 
     model.on(f"[{point}]", script)
     model.delay = 0.4 if point in ("after_beat", "after_release") else 0.05
     try:
-        worker(house, "victim", PURSUIT_CRASH=point)
+        if point != "after_sweep_before_publish":
+            worker(house, "victim", PURSUIT_CRASH=point)
         criteria = [{"text": "five rounds", "check": {"kind": "file", "path": "never"}}]
         compact = {"criteria": criteria, "budget": {"rounds": 6}} if point == "after_blob_before_compact" else {}
         goal = house.submit(f"Go on after a crash [{point}]", inputs=[house.items(4)], **compact)
+        if point == "after_sweep_before_publish":
+            with Redis.from_url(house.redis_url.removesuffix("0") + "1") as broker:
+                broker.delete("rounds")  # so that there is something for a sweeper to publish
+            worker(house, "victim", PURSUIT_CRASH=point)
         if point == "after_release":
             eventually(lambda: house.goal(goal)["subtasks"]["running"], seconds=20)
             with house.client() as client:
                 client.pause(goal)
         assert house.processes["victim"].wait(timeout=30) == -signal.SIGKILL, "it never came there"
-        script.broken = False
+        script.broken, model.delay = False, 0.02
         worker(house, "rescuer")
         if compact:
             house.until(goal, "blocked", seconds=45)
@@ -163,6 +169,7 @@ def test_an_api_killed_there_costs_an_answer_and_nothing_else(house: House, mode
                 assert [g["id"] for g in named] == [goal], "one goal, however often it was sent"
         if point == "after_command_before_reply":
             assert house.goal(goal)["budget"]["rounds"] == 27
+        model.delay = 0.02
         finish(house, goal, script)
     finally:
         house.kill("rescuer")

@@ -54,7 +54,7 @@ def fenced(house: House) -> list[float]:
     return [datetime.fromisoformat(line.split()[0]).timestamp() for line in lines]
 
 
-@pytest.mark.parametrize("how", ["cut", "swallow"])
+@pytest.mark.parametrize("how", [pytest.param("cut", marks=pytest.mark.long), "swallow"])
 def test_17_a_partition_longer_than_a_lease(proxied: tuple[House, Proxy], model: ScriptedModel, how: str) -> None:
     """`swallow` is the worse one: connections stay open, and nothing ever comes back."""
     house, proxy = proxied
@@ -76,6 +76,7 @@ def test_17_a_partition_longer_than_a_lease(proxied: tuple[House, Proxy], model:
     completed(house, goal, calls, seconds=90)
 
 
+@pytest.mark.long
 def test_20_a_slow_network(proxied: tuple[House, Proxy], model: ScriptedModel) -> None:
     house, proxy = proxied
     calls = Calls(model, "[slow line]")

@@ -132,12 +132,12 @@ def test_21_nobody_sweeps_for_a_while(make_house: MakeHouse, model: ScriptedMode
     eventually(lambda: finished(house, goal) > 0, seconds=30)
     for name in ("subagents1", "subagents2", "rounds"):
         house.kill(name)
-    time.sleep(5)
+    time.sleep(3)
     house.start_workers()
     completed(house, goal, calls)
 
 
-@pytest.mark.parametrize("newer_does", ["rounds", "subtasks"])
+@pytest.mark.parametrize("newer_does", ["rounds", pytest.param("subtasks", marks=pytest.mark.long)])
 def test_24_two_versions_of_workers_side_by_side(make_house: MakeHouse, model: ScriptedModel, newer_does: str) -> None:
     """Workers of this version and of the next serve the same queues; what the next took up, this one leaves to it."""
     house = make_house(workers=1, **PATIENT)
