@@ -58,6 +58,14 @@ class PursuitCelery(Celery):  # type: ignore[misc]
     def producer_or_acquire(self, producer: Any = None) -> Any:
         return super().producer_or_acquire(producer or getattr(self._gathering, "producer", None))
 
+    def backlog(self, queue: str) -> int:
+        """How many messages wait in a queue. Raises what kombu and redis-py raise."""
+        with self.connection_or_acquire() as connection:
+            try:
+                return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+            except connection.channel_errors:
+                return 0  # Redis has no list for a queue that is empty
+
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """What this thread publishes inside is sent in one go at the end; nothing is, if an error is raised."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import structlog
 
-from config.celery import PursuitCelery
+from config.celery import QUEUES, PursuitCelery
 from config.crashpoints import crash_point
 from pursuit.errors import NotFound
 from pursuit.models import JobRef
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 BATCH = 100
 #: at most this many batches of a shard in one look: whoever sweeps has heartbeats to send as well
 BATCHES = 5
+#: messages in a queue from which on it counts as deep
+DEEP = 1000
 
 
 async def sweep(store: Store, app: PursuitCelery, name: str) -> int:
@@ -77,8 +80,11 @@ async def _note_new_server(store: Store, shard: int) -> None:
 
 
 def _publish_all(app: PursuitCelery, refs: tuple[JobRef, ...]) -> None:
+    """Copies for a deep queue are most likely needless: the deeper it is, the fewer are sent now; the rest later."""
     if not refs:
         return
+    waiting = {queue: app.backlog(queue) for queue in {QUEUES[ref.kind] for ref in refs}}
     with app.gathered():
         for ref in refs:
-            publish(app, ref)
+            if random.random() * waiting[QUEUES[ref.kind]] < DEEP:
+                publish(app, ref)

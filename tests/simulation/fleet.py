@@ -35,7 +35,7 @@ class Process:
         self.store = self._store(patience)
         self.caretaker_store = self._store(1)
         self.keeper = keeper_module.Keeper(TIMING)
-        self.app: Any = SimpleNamespace(process=self, gathered=self._gathered)
+        self.app: Any = SimpleNamespace(process=self, gathered=self._gathered, backlog=lambda queue: 0)
         self.runtime: Any = SimpleNamespace(
             store=self.store,
             app=self.app,
