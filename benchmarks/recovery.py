@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.house import running
 from tests.house import TEST_TIMES, House, eventually
 
-KILLS_QUICK, KILLS_DEFAULT = 8, 3
+KILLS_QUICK, KILLS_DEFAULT = 8, 2
 
 
 def main() -> None:
