@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -104,6 +105,21 @@ async def test_those_that_died_together_twice_come_back_one_after_the_other(
         clock.forward(0.1)
         came += [len((await store.sweep(await driver.due())).publish)]
     assert sum(came) == 8 and max(came) == 1, "at most one in a tenth of a second, all within the redispatch time"
+    await driver.audit(goal)
+
+
+async def test_fewer_attempts_than_a_job_has_had_already_leave_no_job_behind(
+    store: Store, driver: Driver, clock: Clock
+) -> None:
+    goal = await driver.submit()
+    ref = (await driver.plan(goal))[0]
+    for _ in range(2):
+        await driver.take(ref)
+        clock.forward(31)
+        await store.sweep(await driver.due())
+    store.timing = replace(store.timing, attempts=1)
+    await driver.do(ref)
+    assert (await store.jobs(goal, 1))[ref.job].state is JobState.DONE
     await driver.audit(goal)
 
 

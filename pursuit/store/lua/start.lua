@@ -35,8 +35,10 @@ if get('wish') == 'pause' or status == 'paused' or status == 'blocked' then
     return {'HOLD'}
 end
 local tries, reached = record.fruitless or 0, record.reached
-if record.state == 'leased' then tries, reached = fruitless(job, record) end
-if tries >= tonumber(ARGV[5]) then return {'DEAD'} end
+if record.state == 'leased' then
+    tries, reached = fruitless(job, record)
+    if tries >= tonumber(ARGV[5]) then return {'DEAD'} end
+end
 
 record.fruitless, record.reached = tries, reached
 if record.kind == 'plan' and version < SCHEMA then set('v', SCHEMA) end
