@@ -27,7 +27,7 @@ class Noop:
         asked = enumerate(verification["asked"], 1)
         return [{"criterion": name, "status": "met" if place <= met else "not_met"} for place, name in asked]
 
-    async def answer(self, messages: list[Message], tools: list[dict[str, Any]]) -> Answer:
+    async def answer(self, messages: list[Message], tools: list[dict[str, Any]], *, only: str = "") -> Answer:
         offered = {tool["function"]["name"] for tool in tools}
         if "submit_plan" in offered:
             made = [{"title": f"{n}", "objective": f"nothing, part {n}"} for n in range(300)]

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.engine import open_round, redis_server, store_at, take
 from pursuit.models import Entry, JobRef
 from pursuit.state import JobState
-from pursuit.store import Follow, Store, compact_rounds
+from pursuit.store import Follow, Spent, Store, compact_rounds
 from pursuit.store.scripts import FLAGGED, SCRIPTS
 
 ROUNDS, WIDTH = 13, 300
@@ -45,7 +45,7 @@ async def _life(store: Store) -> None:
         goal, refs = await open_round(store, WIDTH, number, goal)
         for ref in refs:
             attempt = await take(store, ref)
-            await store.journal(attempt, 0, [Entry(kind="answer", body={"text": "x" * 300})], step=True)
+            await store.journal(attempt, 0, [Entry(kind="answer", body={"text": "x" * 300})], call=Spent())
             await store.beat([attempt])
             if number < ROUNDS:
                 await store.finish(attempt, JobState.DONE, '{"outcome": "done", "answer": "fine"}')

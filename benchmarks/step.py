@@ -12,7 +12,7 @@ import json
 from benchmarks.engine import open_round, own_cpu, redis_cpu, redis_server, store_at, take
 from pursuit.models import Entry
 from pursuit.state import JobState
-from pursuit.store import Store
+from pursuit.store import Spent, Store, Wanted
 
 WIDTH, STEPS = 300, 13
 ANSWER = {"text": "Reading the next file.", "calls": [{"id": "c1", "name": "read_file", "arguments": '{"path": "a"}'}]}
@@ -57,7 +57,14 @@ async def _durable(store: Store, width: int, steps: int) -> None:
         attempt, index = attempts[place], 0
         for _ in range(steps):
             entries = [Entry(kind="result", body=RESULT), Entry(kind="answer", body=ANSWER)]
-            await store.journal(attempt, index, entries, step=True, tokens_in=900, tokens_out=40, note="read_file")
+            await store.journal(
+                attempt,
+                index,
+                entries,
+                call=Spent(tokens_in=900, tokens_out=40),
+                following=Wanted(tokens=1000),
+                note="read_file",
+            )
             index += len(entries)
 
     await asyncio.gather(*(one(n) for n in range(width)))
@@ -72,7 +79,9 @@ async def _memory(store: Store) -> float:
     payload = sum(len(entry.model_dump_json()) for entry in entries)
     for attempt in attempts:
         for number in range(STEPS):
-            await store.journal(attempt, 2 * number, entries, step=True, tokens_in=900, tokens_out=40, note="read")
+            await store.journal(
+                attempt, 2 * number, entries, call=Spent(tokens_in=900, tokens_out=40), following=Wanted(), note="read"
+            )
     grown = (await store.redis.info("memory"))["used_memory"] - before
     for attempt in attempts:
         await store.finish(attempt, JobState.DONE, '{"outcome": "done", "answer": ""}')

@@ -17,8 +17,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.models import Profile, ProfileSettings, choose
 from pursuit.errors import NoRedis
 from pursuit.folders import state_folder
+from pursuit.models import Frozen
 from pursuit.store import Timing
 
 PREFIX = "PURSUIT_"
@@ -34,6 +36,24 @@ class FileSecrets(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(f, name)[0] for name, f in self.settings_cls.model_fields.items()}
         return {name: value for name, value in values.items() if value is not None}
+
+
+class McpServer(Frozen):
+    """An MCP server: a command that speaks over its pipes, or an address of streamable HTTP.
+
+    `${NAME}` in `env` and `headers` stands for the environment variable of that name.
+    """
+
+    command: str = ""
+    args: list[str] = Field(default_factory=list)
+    env: dict[str, str] = Field(default_factory=dict)
+    url: str = ""
+    headers: dict[str, str] = Field(default_factory=dict)
+    for_all: bool = Field(False, description="every goal may use it, not only those that name it")
+    effects: dict[str, Literal["read", "repeatable", "at_most_once"]] = Field(
+        default_factory=dict, description="by tool; else as the server annotates it, else at_most_once"
+    )
+    policy: Literal["allow", "ask", "deny"] = "allow"
 
 
 class Settings(BaseSettings):
@@ -54,13 +74,39 @@ class Settings(BaseSettings):
     workers: int = Field(0, ge=0, le=64, description="worker processes for sub-agents; 0: one a core")
     concurrency: int = Field(150, ge=1, le=1000, description="sub-agents in one worker process")
     model: str = Field("", description="provider:model; empty: the first provider with a key, else rehearsal")
+    planner_model: str = Field("", description="another model for the planner; empty: the same")
+    verifier_model: str = Field("", description="another model for the verifier; empty: the same")
+    profiles: dict[str, ProfileSettings] = Field(
+        default_factory=dict,
+        description="models by name: provider, model, base_url, key_variable, window, prices, limits",
+    )
     model_timeout: float = Field(300, gt=0, description="of one model call")
+    model_stall: float = Field(90, gt=0, description="between two pieces of a streamed answer")
+    subagent_seconds: float = Field(
+        3600, gt=0, description="after which a sub-agent is asked to come to an end; a quarter more, and it has to"
+    )
     rehearsal_seconds: float = Field(0.4, ge=0, description="pretended thinking time of the rehearsal model")
     commands: Literal["off", "checks", "all"] = Field(
-        "off",
-        description="what may run commands on the worker's machine, unsandboxed: nothing, checks written by "
-        "people, or also the sub-agents' run_command tool",
+        "all",
+        description="what may run commands in the sandbox: nothing, checks written by people, or also the sub-agents' "
+        "run_command tool; where there is no sandbox, nothing runs",
     )
+    sandbox: Literal["bubblewrap", "none"] = Field(
+        "bubblewrap", description="what commands run in; none: on the worker's machine as its user, at your own risk"
+    )
+    command_memory_mb: int = Field(2048, ge=64, description="of all processes of a command together")
+    command_cpu_seconds: int = Field(600, ge=1, description="of all processes of a command together")
+    tools: list[str] = Field(default_factory=list, description="more tools, by import path: package.module:function")
+    tool_policy: dict[str, Literal["allow", "ask", "deny"]] = Field(
+        default_factory=dict, description="by tool: use it freely, after a person's word each time, or not at all"
+    )
+    secrets: list[str] = Field(
+        default_factory=list, description="environment variables that tools may use by name; models see the names only"
+    )
+    mcp_servers: dict[str, McpServer] = Field(
+        default_factory=dict, description="MCP servers by name: command and args, or url; for_all, effects, policy"
+    )
+    search: str = Field("", description="who searches the web: searxng:<url>, tavily, brave, duckduckgo; empty: nobody")
     fetch_private: bool = Field(False, description="let fetch_page reach private and loopback addresses")
     input_roots: list[Path] = Field(
         default_factory=list, description="folders that goals may name inputs from; empty: any readable path"
@@ -100,6 +146,11 @@ class Settings(BaseSettings):
         parts = urlsplit(self.state_url())
         database = int(parts.path.strip("/") or 0) + 1
         return urlunsplit(parts._replace(path=f"/{database}"))
+
+    def profile(self, name: str = "", role: str = "subagent") -> Profile:
+        """The model of this name, or, without one, of a role. Raises ValueError, saying what to set."""
+        own = {"planner": self.planner_model, "verifier": self.verifier_model}.get(role, "")
+        return choose(name or own or self.model, profiles=self.profiles)
 
     def timing(self) -> Timing:
         return Timing(

@@ -7,15 +7,16 @@ from pursuit.models import Budget, Usage
 
 def used_up(budget: Budget, usage: Usage, *, rounds: int) -> str | None:
     """The first part of the budget that is spent, as a sentence, or None."""
-    limits: list[tuple[str, float, int | None]] = [
+    limits: list[tuple[str, float, float | None]] = [
         ("rounds", rounds, budget.rounds),
         ("steps", usage.steps, budget.steps),
         ("tokens", usage.tokens, budget.tokens),
+        ("US dollars", usage.usd, budget.usd),
         ("seconds of wall-clock", usage.seconds, budget.wall_seconds),
     ]
     for name, used, limit in limits:
         if limit is not None and used >= limit:
-            return f"all {limit} {name} are used"
+            return f"all {limit:g} {name} are used"
     return None
 
 
@@ -24,6 +25,8 @@ def share(budget: Budget, usage: Usage) -> float:
     parts = [usage.steps / budget.steps]
     if budget.tokens:
         parts.append(usage.tokens / budget.tokens)
+    if budget.usd:
+        parts.append(usage.usd / budget.usd)
     if budget.wall_seconds:
         parts.append(usage.seconds / budget.wall_seconds)
     return max(parts)

@@ -113,6 +113,7 @@ class Budget(Frozen):
     steps: int = Field(MAX_STEPS, ge=1, le=100_000)
     subagents: int = Field(MAX_SUBAGENTS, ge=1, le=MAX_SUBAGENTS, description="in one round")
     tokens: int | None = Field(None, ge=1, description="in and out, all models")
+    usd: float | None = Field(None, gt=0, le=1_000_000, description="what all model calls together may cost")
     wall_seconds: int | None = Field(None, ge=1, description="since the goal first ran")
 
 
@@ -122,7 +123,28 @@ class AddBudget(Frozen):
     rounds: int = Field(0, ge=0, le=1_000)
     steps: int = Field(0, ge=0, le=100_000)
     tokens: int = Field(0, ge=0)
+    usd: float = Field(0, ge=0, le=1_000_000)
     wall_seconds: int = Field(0, ge=0)
+
+
+class Models(Frozen):
+    """The models of a goal by role: a profile of the server's, or provider:model; empty: the server's choice."""
+
+    planner: str = Field("", max_length=200)
+    subagent: str = Field("", max_length=200)
+    verifier: str = Field("", max_length=200)
+
+
+class Policy(Frozen):
+    """What a goal's sub-agents may do. It can only narrow what the server allows, and choose among what it offers."""
+
+    tools: dict[Label, Literal["allow", "ask", "deny"]] = Field(default_factory=dict, max_length=100)
+    network_allow: list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9.*-]{1,253}$")]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="hosts that may be reached; empty: all public ones, but not by commands",
+    )
+    mcp: list[Label] = Field(default_factory=list, max_length=20, description="MCP servers of the server's, by name")
 
 
 class Submission(Frozen):
@@ -133,6 +155,8 @@ class Submission(Frozen):
     constraints: list[Line] = Field(default_factory=list, max_length=50)
     inputs: Annotated[list[Input], AfterValidator(_distinct)] = Field(default_factory=list, max_length=50)
     budget: Budget = Budget()
+    models: Models = Models()
+    policy: Policy = Policy()
     labels: dict[Label, Annotated[str, StringConstraints(max_length=200)]] = Field(default_factory=dict, max_length=20)
     start_at: AwareDatetime | None = Field(None, description="don't begin before this time")
 
@@ -170,6 +194,7 @@ class Brief(Lenient):
     expected: str = Field("", max_length=2_000)
     stop_rule: str = Field("", max_length=1_000)
     steps: int = Field(30, ge=1, le=400)
+    seconds: int | None = Field(None, ge=10, le=86_400, description="of work, until it is asked to come to an end")
     item: str = Field("", max_length=2_000)
 
 
@@ -281,6 +306,10 @@ class Job(Frozen):
     ended: int = 0
     steps: int = 0
     tokens: int = 0
+    micros: int = 0
+    #: until when the provider takes no call of it, in ms, and why
+    limited: int = 0
+    limit: str = ""
     note: str = ""
 
 
@@ -292,6 +321,8 @@ class Usage(Frozen):
     subagents: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = Field(0, description="of those in, read from the provider's cache")
+    usd: float = 0.0
     seconds: float = 0.0
 
     @property
@@ -337,12 +368,18 @@ class Goal(Frozen):
     contract: Contract
     inputs: tuple[Input, ...]
     budget: Budget
+    models: Models = Models()
+    policy: Policy = Policy()
     usage: Usage
     labels: dict[str, str]
     #: how often Redis was found to be another server process than before
     generation: int = 0
     #: the last round that has been compacted
     compacted: int = 0
+    #: when a waiting goal goes on by itself
+    wake_at: datetime | None = None
+    #: the part of the budget of which three quarters are used, or ''
+    warned: str = ""
     streak: Streak
     findings: tuple[Finding, ...]
     tally: Tally
@@ -434,7 +471,11 @@ class RoundSummary(Frozen):
 
 
 class Entry(Frozen):
-    """One journal entry: a model's answer, a tool's result, a person's guidance. Its position is its index."""
+    """One journal entry; its position is its index.
 
-    kind: Literal["answer", "result", "guidance"]
+    A model's answer, a tool's result, a person's guidance, the start of a tool that mustn't be run twice, a notice of
+    the engine, or a summary that stands for the entries before it.
+    """
+
+    kind: Literal["answer", "result", "guidance", "start", "notice", "summary"]
     body: dict[str, Any]

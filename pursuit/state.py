@@ -44,6 +44,7 @@ class Reason(StrEnum):
     START_AT = "start_at"
     PERSON = "person"
     QUESTION = "question"
+    QUOTA = "quota"
     BUDGET = "budget"
     STALLED = "stalled"
     REPEATED_BLOCKER = "repeated_blocker"

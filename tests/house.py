@@ -47,6 +47,7 @@ class House:
             "OPENAI_API_KEY": "sk-scripted",
             "OPENAI_BASE_URL": model_url,
             "PURSUIT_COMMANDS": "checks",
+            "PURSUIT_SANDBOX": "none",
             "PURSUIT_PORT": str(self.api_port),
             **TEST_TIMES,
             **settings,

@@ -6,11 +6,12 @@ A test scripts a goal by a marker in its objective, such as "[garbage]"; every c
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Union
 
 from aiohttp import web
 
@@ -22,7 +23,9 @@ from worker.llm.rehearsal import respond
 class Call:
     """One request as the server got it."""
 
-    def __init__(self, body: dict[str, Any]) -> None:
+    def __init__(self, body: dict[str, Any], key: str = "") -> None:
+        self.key = key
+        self.stream = bool(body.get("stream"))
         self.messages: list[dict[str, Any]] = body["messages"]
         self.tools: list[dict[str, Any]] = body.get("tools", [])
         self.offered = {tool["function"]["name"] for tool in self.tools}
@@ -53,7 +56,8 @@ def says(text: str = "", *calls: tuple[str, Any]) -> Answer:
     return Answer(text=text, calls=tuple(made))
 
 
-Handler = Callable[[Call], Answer | web.Response | None]
+Said = Union[Answer, web.Response, "Stream", None]
+Handler = Callable[[Call], Said | Awaitable[Said]]
 
 
 class ScriptedModel:
@@ -96,20 +100,61 @@ class ScriptedModel:
         self._loop.run_until_complete(runner.cleanup())
         self._loop.close()
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        call = Call(await request.json())
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        call = Call(await request.json(), request.headers.get("Authorization", "").removeprefix("Bearer "))
         if self.delay:
             await asyncio.sleep(self.delay)
+        answer: Said = None
         for marker, handler in self.handlers.items():
             if marker in call.text:
                 self.calls[marker] += 1
-                answer = handler(call)
+                said = handler(call)
+                answer = await said if inspect.isawaitable(said) else said
                 break
-        else:
-            answer = None
         if isinstance(answer, web.Response):
             return answer
-        return web.json_response(completion(answer or call.rehearse()))
+        answer = answer or call.rehearse()
+        if not call.stream:
+            assert isinstance(answer, Answer)
+            return web.json_response(completion(answer))
+        return await _streamed(request, answer if isinstance(answer, Stream) else Stream(answer))
+
+
+class Stream:
+    """An answer in pieces, with trouble on its way: `stalls` for so many seconds after the first, or `cut` after it."""
+
+    def __init__(self, answer: Answer, *, stalls: float = 0, cut: bool = False) -> None:
+        self.answer, self.stalls, self.cut = answer, stalls, cut
+
+
+async def _streamed(request: web.Request, stream: Stream) -> web.StreamResponse:
+    """Pieces as endpoints send them: text and arguments in parts, then the reason for the end, then the usage."""
+    whole = completion(stream.answer)
+    message = whole["choices"][0]["message"]
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": message["content"][:10]}]
+    deltas += [{"content": message["content"][10:]}] if message["content"][10:] else []
+    deltas += [{name: value} for name, value in stream.answer.extra.items()]
+    for index, call in enumerate(message.get("tool_calls") or ()):
+        function = call["function"]
+        half = len(function["arguments"]) // 2
+        first = {"name": function["name"], "arguments": function["arguments"][:half]}
+        deltas.append({"tool_calls": [{"index": index, "id": call["id"], "type": "function", "function": first}]})
+        deltas.append({"tool_calls": [{"index": index, "function": {"arguments": function["arguments"][half:]}}]})
+    pieces = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    end = {"index": 0, "delta": {}, "finish_reason": whole["choices"][0]["finish_reason"]}
+    pieces += [{"choices": [end]}, {"choices": [], "usage": whole["usage"]}]
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    for place, piece in enumerate(pieces):
+        await response.write(f"data: {json.dumps(piece)}\n\n".encode())
+        if place == 0 and stream.stalls:
+            await asyncio.sleep(stream.stalls)
+        if place == 0 and stream.cut:
+            assert request.transport
+            request.transport.close()
+            return response
+    await response.write(b"data: [DONE]\n\n")
+    return response
 
 
 def completion(answer: Answer) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import structlog
 from config.crashpoints import crash_point
 from pursuit.errors import PursuitError
 from pursuit.store import Attempt, Fence, Store, Timing
+from worker.signals import Signals, set_signals
 
 log = structlog.get_logger(__name__)
 
@@ -28,9 +29,13 @@ class Kept:
     task: asyncio.Task[object]
     loop: asyncio.AbstractEventLoop
     until: float
+    signals: Signals
 
     def cut(self) -> None:
         self.loop.call_soon_threadsafe(self.task.cancel)
+
+    def tell(self, wish: str, guided: int) -> None:
+        self.loop.call_soon_threadsafe(self.signals.tell, wish, guided)
 
 
 class Keeper:
@@ -50,7 +55,9 @@ class Keeper:
         if task is None:
             raise RuntimeError("an attempt runs inside a task")
         until = time.monotonic() + self._timing.lease
-        self._kept[attempt.nonce] = Kept(attempt, task, asyncio.get_running_loop(), until)
+        signals = Signals()
+        set_signals(signals)
+        self._kept[attempt.nonce] = Kept(attempt, task, asyncio.get_running_loop(), until, signals)
         try:
             yield
         finally:
@@ -83,9 +90,12 @@ class Keeper:
                 kept.cut()
 
     async def watch(self, store: Store) -> None:
-        """Cuts the attempts of goals that have been cancelled meanwhile; cheap enough for each second."""
+        """Cuts the attempts of goals that are over, and tells the others what people want; cheap enough to do often."""
         goals = {kept.attempt.ref.goal for kept in self._kept.values()}
-        gone = await store.final(goals)
+        wishes = await store.wishes(goals)
         for kept in list(self._kept.values()):
-            if kept.attempt.ref.goal in gone:
+            known = wishes.get(kept.attempt.ref.goal)
+            if known is not None and known.over:
                 kept.cut()
+            elif known is not None:
+                kept.tell(known.wish, known.guided)

@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 AWAY = 1.0
 #: seconds between looks at leases that have ended
 FENCE = 0.25
-#: seconds between looks at which goals were cancelled
-WATCH = 1.0
+#: seconds between looks at what people want: what they say is heard within a second, also in the middle of a call
+WATCH = 0.5
 #: seconds between audits of all goals; one process does it, as they all ask for the same lead
 AUDIT = 600.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from pursuit.store import Attempt, Fence, Finished, compact_rounds
 from worker.dispatch import publish, publish_round
 from worker.files.workspace import OutsideWorkspace
 from worker.keeper import Keeper
+from worker.llm.governor import Closed
 from worker.llm.model import Garbled, ModelError, NotConfigured, Rejected
 from worker.roles.agent import GaveUp, Loop, Stopped
 from worker.roles.outcome import Outcome
@@ -90,6 +92,8 @@ async def _work(runtime: Runtime, attempt: Attempt) -> Outcome | str:
             await runtime.store.release(attempt)
             crash_point("after_release")
         return stopped.why.lower()
+    except Closed as closed:
+        return await _wait(runtime, attempt, closed)
     except NeedsAnswer as asked:
         return await _ask(runtime, attempt, asked)
     except PlanBlocked as blocked:
@@ -142,6 +146,15 @@ async def _ask(runtime: Runtime, attempt: Attempt, asked: NeedsAnswer) -> str:
         return "ready"
     crash_point("after_question")
     return "parked"
+
+
+async def _wait(runtime: Runtime, attempt: Attempt, closed: Closed) -> str:
+    """The goal waits until the account has quota again; meanwhile nothing of it is sent anywhere."""
+    # what is cut in two by a second is spread a little, so that one call finds out before all others come
+    spread = random.uniform(0, min(2.0, closed.seconds / 10))
+    await runtime.store.wait(attempt, Reason.QUOTA, str(closed)[:500], closed.seconds + spread)
+    crash_point("after_wait")
+    return "waiting"
 
 
 async def _block(runtime: Runtime, attempt: Attempt, reason: Reason, text: str, *, restart: bool = False) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import httpx
 import structlog
@@ -14,16 +17,21 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import MasterDownError, ReadOnlyError
 
 from config.celery import PursuitCelery
-from config.models import Profile, choose
+from config.models import Profile
+from config.redaction import Redactor, from_environment
 from config.settings import Settings
 from pursuit.blobs import Blobs
-from pursuit.models import Goal, JobRef
+from pursuit.models import Goal, JobRef, goal_of_question
 from pursuit.store import Store
 from worker.files.workspace import Workspace
+from worker.llm.caller import Caller
 from worker.llm.client import ChatClient
-from worker.llm.model import Model
+from worker.llm.governor import Governor
+from worker.llm.model import Model, NotConfigured
 from worker.llm.rehearsal import RehearsalModel
-from worker.tools import Tool, Toolbox, ToolContext, standard_tools
+from worker.tools import Tool, Toolbox, ToolContext, ToolError, standard_tools
+from worker.tools.registry import MOST, Policy
+from worker.tools.sandbox import Limits, Sandbox
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +58,50 @@ def make_model(settings: Settings, profile: Profile, transport: httpx.AsyncBaseT
     """The client for a profile; the rehearsal model is one like any other."""
     if profile.rehearsal:
         return RehearsalModel(think=settings.rehearsal_seconds)
-    return ChatClient(profile, timeout=settings.model_timeout, transport=transport)
+    return ChatClient(profile, timeout=settings.model_timeout, stall=settings.model_stall, transport=transport)
+
+
+class Callers:
+    """The models of a process by name; goals that name the same profile share one client and one governor."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings, self._store = settings, store
+        self._callers: dict[str, Caller] = {}
+
+    def of(self, name: str, role: str) -> Caller:
+        """Who calls this model. Raises NotConfigured where it names none."""
+        try:
+            profile = self._settings.profile(name, role)
+        except ValueError as error:
+            raise NotConfigured(str(error)) from error
+        key = f"{profile.account} {profile.model}"
+        if key not in self._callers:
+            governor = None
+            if not profile.rehearsal:
+                patience = self._settings.model_timeout + 60
+                governor = Governor(self._store.limits, profile, patience=patience)
+            self._callers[key] = Caller(make_model(self._settings, profile), profile, governor)
+        return self._callers[key]
+
+    async def close(self) -> None:
+        for caller in self._callers.values():
+            await caller.close()
+
+
+def make_sandbox(settings: Settings) -> Sandbox | None:
+    """Where commands run; None when they don't, because of the settings or because there is no sandbox."""
+    limits = Limits(memory_mb=settings.command_memory_mb, cpu_seconds=settings.command_cpu_seconds)
+    sandbox = Sandbox(settings.sandbox, limits)
+    return sandbox if settings.commands != "off" and sandbox.available else None
+
+
+def make_redactor(settings: Settings) -> Redactor:
+    """Knows the secrets of the environment, of the settings and of the profiles."""
+    urls = [url.get_secret_value() for url in (settings.redis_url, settings.broker_url) if url]
+    passwords = [word for url in urls if (word := urlsplit(url).password)]
+    named = [os.environ.get(name, "") for name in settings.secrets]
+    keys = [os.environ.get(p.key_variable, "") for p in settings.profiles.values() if p.key_variable]
+    return from_environment(extra=[*passwords, *named, *keys])
 
 
 @dataclass(frozen=True)
@@ -60,9 +111,11 @@ class Runtime:
     settings: Settings
     store: Store
     blobs: Blobs
-    model: Model
+    models: Callers
     tools: dict[str, Tool]
     app: PursuitCelery
+    redactor: Redactor
+    sandbox: Sandbox | None
     #: set when the process is to end: sub-agents hand their jobs back after the current step
     draining: threading.Event = field(default_factory=threading.Event)
 
@@ -73,18 +126,21 @@ class Runtime:
         store = await Store.open(redis, shards=settings.shards, timing=settings.timing(), archive=blobs.text)
         if store.warning:
             log.warning(store.warning)
+        sandbox = await asyncio.to_thread(make_sandbox, settings)
         return cls(
             settings=settings,
             store=store,
             blobs=blobs,
-            model=make_model(settings, choose(settings.model)),
-            tools=standard_tools(commands=settings.commands == "all"),
+            models=Callers(settings, store),
+            tools=standard_tools(commands=sandbox is not None and settings.commands == "all", more=settings.tools),
             app=app,
+            redactor=make_redactor(settings),
+            sandbox=sandbox,
             draining=draining,
         )
 
     async def close(self) -> None:
-        await self.model.close()
+        await self.models.close()
         await self.store.close()
 
     def workspace(self, goal: Goal) -> Workspace:
@@ -95,24 +151,49 @@ class Runtime:
 
     def toolbox(
         self,
+        goal: Goal,
         ref: JobRef,
         workspace: Workspace,
         chosen: Callable[[Tool], bool],
         write_scope: tuple[str, ...] = (),
+        *,
+        window: int = MOST,
     ) -> Toolbox:
-        """The tools of one job."""
+        """The tools of one job, under the goal's policy; no result takes more than an eighth of the model's window."""
         context = ToolContext(
             ref=ref,
             workspace=workspace,
             write_scope=write_scope,
-            answer_to=self._answers(ref.goal),
+            answer_to=self._answer_to,
+            always=lambda: self._always(goal.id),
             fetch_private=self.settings.fetch_private,
+            network_allow=tuple(goal.policy.network_allow),
+            secret=self._secret,
+            sandbox=self.sandbox,
+            keep=self.blobs.put_text,
+            kept=self.blobs.text,
         )
-        return Toolbox({tool.name: tool for tool in self.tools.values() if chosen(tool)}, context)
+        tools = {tool.name: tool for tool in self.tools.values() if chosen(tool)}
+        return Toolbox(tools, context, policy=self.policy(goal), most=min(MOST, max(4_000, window // 2)))
 
-    def _answers(self, goal: str) -> Callable[[str], Awaitable[str | None]]:
-        async def answer_to(question: str) -> str | None:
-            asked = {q.id: q for q in await self.store.questions(goal)}
-            return asked[question].answer if question in asked else None
+    def policy(self, goal: Goal) -> dict[str, Policy]:
+        """By tool, the stricter of what the server and the goal say."""
+        said: dict[str, Policy] = dict(self.settings.tool_policy)
+        for name, wish in goal.policy.tools.items():
+            said[name] = max(said.get(name, "allow"), wish, key=("allow", "ask", "deny").index)
+        return said
 
-        return answer_to
+    def _secret(self, name: str) -> str:
+        if name not in self.settings.secrets or name not in os.environ:
+            known = ", ".join(self.settings.secrets) or "none"
+            raise ToolError(f"there is no secret named {name!r}; there are: {known}")
+        return os.environ[name]
+
+    async def _answer_to(self, question: str) -> str | None:
+        asked = {q.id: q for q in await self.store.questions(goal_of_question(question))}
+        return asked[question].answer if question in asked else None
+
+    async def _always(self, goal: str) -> set[str]:
+        """The tools that a person has allowed for good in this goal."""
+        answered = [q for q in await self.store.questions(goal) if (q.answer or "").strip().lower() == "always"]
+        return {q.id.partition("-")[2] for q in answered}

@@ -1,19 +1,26 @@
 """The only code that speaks to Redis about goals: keys, scripts, one method per script, and reading."""
 
 from pursuit.store.compaction import compact_rounds
+from pursuit.store.limits import Admission, Limits, Pace, Reply
 from pursuit.store.replies import Attempt, Beat, Command, Fence, Finished, Start, Swept
-from pursuit.store.store import Follow, Store, Timing
+from pursuit.store.store import Follow, Spent, Store, Timing, Wanted
 
 __all__ = [
+    "Admission",
     "Attempt",
     "Beat",
     "Command",
     "Fence",
     "Finished",
     "Follow",
+    "Limits",
+    "Pace",
+    "Reply",
+    "Spent",
     "Start",
     "Store",
     "Swept",
     "Timing",
+    "Wanted",
     "compact_rounds",
 ]

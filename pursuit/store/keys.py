@@ -18,6 +18,11 @@ def tag(shard: int) -> str:
     return f"{PREFIX}{{s{shard:02d}}}"
 
 
+def limit(account: str) -> list[str]:
+    """The governor's two keys of an account, in one slot of their own."""
+    return [f"{PREFIX}limit:{{{account}}}", f"{PREFIX}limit:{{{account}}}:calls"]
+
+
 class Keys:
     """Key names under a fixed number of shards."""
 

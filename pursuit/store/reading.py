@@ -31,7 +31,7 @@ from pursuit.models import (
 from pursuit.state import FINAL, Status
 from pursuit.store import keys
 from pursuit.store.keys import Keys
-from pursuit.store.replies import event_of, goal_of, guidance_of, question_of
+from pursuit.store.replies import Wishes, event_of, goal_of, guidance_of, question_of
 
 #: A server that doesn't answer, or answers but can't be used now: a replica, or one without its master or its cluster.
 AWAY = (
@@ -326,6 +326,21 @@ class Reading:
             pipe.hget(self.keys.goal(goal), "status")
         statuses = await reach(pipe.execute())
         return {goal for goal, status in zip(ids, statuses, strict=True) if status is None or status in FINAL}
+
+    async def wishes(self, goals: Iterable[str]) -> dict[str, Wishes]:
+        """What people want of the goals."""
+        ids = list(goals)
+        if not ids:
+            return {}
+        pipe = self.redis.pipeline(transaction=False)
+        for goal in ids:
+            pipe.hmget(self.keys.goal(goal), "status", "wish")
+            pipe.llen(self.keys.guidance(goal))
+        replies = await reach(pipe.execute())
+        return {
+            goal: Wishes(over=status is None or status in FINAL, wish=wish or "", guided=guided)
+            for goal, (status, wish), guided in zip(ids, replies[::2], replies[1::2], strict=True)
+        }
 
     async def count(self, *statuses: Status) -> int:
         """How many goals are in any of these statuses."""

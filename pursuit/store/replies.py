@@ -18,6 +18,8 @@ from pursuit.models import (
     Guidance,
     Input,
     JobRef,
+    Models,
+    Policy,
     Question,
     Streak,
     Submission,
@@ -55,6 +57,8 @@ class Attempt(Frozen):
     number: int
     journal_length: int
     brief: str
+    #: seconds that earlier attempts have worked on the job
+    active: float = 0.0
 
 
 class Beat(Frozen):
@@ -63,6 +67,16 @@ class Beat(Frozen):
     fence: Fence
     wish: str = ""
     used_steps: int = 0
+    guided: int = 0
+    #: the part of the budget that allows no further call, or ''
+    over: str = ""
+
+
+class Wishes(Frozen):
+    """What people want of a goal, and whether it is over."""
+
+    over: bool
+    wish: str = ""
     guided: int = 0
 
 
@@ -104,12 +118,25 @@ def new_fields(goal: str, submission: Submission, retention_seconds: int) -> lis
         "contract": first_contract(submission).model_dump_json(),
         "inputs": json.dumps([item.model_dump() for item in submission.inputs]),
         "labels": json.dumps(submission.labels),
+        "models": submission.models.model_dump_json(),
+        "policy": submission.policy.model_dump_json(),
         "retention": retention_seconds,
     }
-    for part, limit in budget.model_dump().items():
-        if limit is not None:
-            fields[f"budget_{part}"] = limit
+    fields |= budget_fields(budget.model_dump(exclude_none=True))
     return [str(word) for pair in fields.items() for word in pair]
+
+
+def budget_fields(parts: dict[str, Any]) -> dict[str, int]:
+    """Parts of a budget as Redis keeps them: whole numbers, money in millionths of a dollar."""
+    kept = {f"budget_{part}": int(limit) for part, limit in parts.items() if part != "usd"}
+    return kept | ({"budget_micros": round(parts["usd"] * 1_000_000)} if "usd" in parts else {})
+
+
+def _budget(whole: dict[str, int]) -> Budget:
+    parts: dict[str, Any] = {n.removeprefix("budget_"): v for n, v in whole.items() if n.startswith("budget_")}
+    if "micros" in parts:
+        parts["usd"] = parts.pop("micros") / 1_000_000
+    return Budget(**parts)
 
 
 def first_contract(submission: Submission) -> Contract:
@@ -142,13 +169,17 @@ def goal_of(fields: dict[str, str], open_jobs: int, now: int) -> Goal:
             "seq": int(fields["seq"]),
             "contract": Contract.model_validate_json(fields["contract"]),
             "inputs": [Input.model_validate(item) for item in json.loads(fields["inputs"])],
-            "budget": Budget(**{n.removeprefix("budget_"): v for n, v in whole.items() if n.startswith("budget_")}),
+            "budget": _budget(whole),
+            "models": Models.model_validate_json(fields.get("models") or "{}"),
+            "policy": Policy.model_validate_json(fields.get("policy") or "{}"),
             "usage": _usage(fields, whole, number, now),
             "labels": json.loads(fields["labels"]),
             "streak": Streak.model_validate_json(fields.get("streak") or "{}"),
             "findings": [Finding.model_validate(item) for item in json.loads(fields.get("findings") or "[]")],
             "generation": int(fields.get("generation", 0)),
             "compacted": int(fields.get("compacted", 0)),
+            "wake_at": when(fields.get("wake_at")) if fields["status"] == "waiting" else None,
+            "warned": fields.get("warned", ""),
             "tally": _tally(fields, number, open_jobs),
             "created_at": when(fields["created_at"]),
             "updated_at": when(fields["updated_at"]),
@@ -168,6 +199,8 @@ def _usage(fields: dict[str, str], whole: dict[str, int], number: int, now: int)
         subagents=whole.get("used_subagents", 0),
         tokens_in=whole.get("used_tokens_in", 0),
         tokens_out=whole.get("used_tokens_out", 0),
+        tokens_cached=whole.get("used_tokens_cached", 0),
+        usd=whole.get("used_micros", 0) / 1_000_000,
         seconds=round(seconds, 3),
     )
 

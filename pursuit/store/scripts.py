@@ -25,9 +25,10 @@ from pursuit.store.reading import AWAY
 NAMES = (
     "submit", "start", "beat", "journal", "finish", "park",
     "answer", "sweep", "pause", "resume", "cancel", "guide",
-    "compact", "recover", "audit", "forget",
+    "compact", "recover", "audit", "forget", "spend", "limited",
 )  # fmt: skip
-
+#: The governor's: their keys are an account's, not a goal's.
+LIMIT_NAMES = ("admit", "release")
 
 #: These make more work, so a Redis whose memory is full refuses them. All others bring work to its end, or give memory
 #: back, and are let through.
@@ -39,12 +40,13 @@ class Script:
 
     def __init__(self, name: str, first_line: str = "") -> None:
         folder = resources.files("pursuit.store") / "lua"
+        library = "_limit" if name in LIMIT_NAMES else "_lib"
         self.name = name
-        self.text = first_line + (folder / "_lib.lua").read_text() + "\n" + (folder / f"{name}.lua").read_text()
+        self.text = first_line + (folder / f"{library}.lua").read_text() + "\n" + (folder / f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-SCRIPTS = {name: Script(name) for name in NAMES}
+SCRIPTS = {name: Script(name) for name in (*NAMES, *LIMIT_NAMES)}
 #: The same for servers from Redis 7 on, which take a script's flags in its first line.
 FLAGGED = {
     name: script if name in OPENING else Script(name, "#!lua flags=allow-oom\n") for name, script in SCRIPTS.items()

@@ -18,8 +18,9 @@ from pursuit.errors import NotFound, StoreFull, StoreUnsuitable
 from pursuit.models import AddBudget, Artifact, Brief, Digest, Entry, JobRef, Question, RoundSummary, Submission
 from pursuit.state import JobState, Reason
 from pursuit.store import keys
+from pursuit.store.limits import Limits
 from pursuit.store.reading import Archive, Reading, reach
-from pursuit.store.replies import Attempt, Beat, Command, Fence, Finished, Start, Swept, new_fields
+from pursuit.store.replies import Attempt, Beat, Command, Fence, Finished, Start, Swept, budget_fields, new_fields
 from pursuit.store.scripts import Clock, Scripts
 
 #: The share of Redis' `maxmemory` from which no more goals are taken; what runs has the rest to finish in.
@@ -87,6 +88,25 @@ class Follow:
         return json.dumps(whole)
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What a model call has used; `cached` is part of `tokens_in`."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached: int = 0
+    micros: int = 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model call to be reserved: `work`, `close` or `report`, and what it may take."""
+
+    kind: str = "work"
+    tokens: int = 0
+    micros: int = 0
+
+
 class Store(Reading):
     """Goals in Redis. Use `Store.open` to get one that knows the number of shards."""
 
@@ -103,6 +123,7 @@ class Store(Reading):
         super().__init__(redis, keys.Keys(shards), archive)
         self.timing = timing or Timing()
         self._scripts = Scripts(redis, clock, flags=flags)
+        self.limits = Limits(redis, clock, flags=flags)
 
     @classmethod
     async def open(
@@ -184,7 +205,14 @@ class Store(Reading):
         verdict = Start(reply[0])
         if verdict is not Start.RUN:
             return verdict
-        return Attempt(ref=ref, nonce=nonce, number=int(reply[1]), journal_length=int(reply[2]), brief=str(reply[3]))
+        return Attempt(
+            ref=ref,
+            nonce=nonce,
+            number=int(reply[1]),
+            journal_length=int(reply[2]),
+            brief=str(reply[3]),
+            active=int(reply[4]) / 1000,
+        )
 
     async def beat(self, attempts: Sequence[Attempt]) -> list[Beat | None]:
         """Keeps the leases of all attempts in one pipeline. None stands for a call that failed."""
@@ -198,12 +226,13 @@ class Store(Reading):
         index: int,
         entries: Sequence[Entry],
         *,
-        step: bool = False,
-        tokens_in: int = 0,
-        tokens_out: int = 0,
+        call: Spent | None = None,
+        following: Wanted | None = None,
         note: str = "",
     ) -> Beat:
-        """Records entries from `index` on. With `step` they hold a model's answer, and its usage counts."""
+        """Records entries from `index` on. With `call` there is a model's answer among them, a step: it is settled, and
+        the `following` call reserved."""
+        spent, wanted = call or Spent(), following or Wanted(kind="")
         reply = await self._scripts.run(
             "journal",
             self._pair(attempt.ref.goal),
@@ -212,13 +241,29 @@ class Store(Reading):
                 attempt.nonce,
                 index,
                 json.dumps([entry.model_dump_json() for entry in entries]),
-                int(step),
-                tokens_in,
-                tokens_out,
+                int(call is not None),
+                spent.tokens_in,
+                spent.tokens_out,
                 note[:200],
+                spent.cached,
+                spent.micros,
+                wanted.kind,
+                wanted.tokens,
+                wanted.micros,
             ],
         )
         return _beat(reply)
+
+    async def spend(self, attempt: Attempt, wanted: Wanted) -> Beat:
+        """Reserves a call. What the budget doesn't allow is said in `over`."""
+        args = [attempt.ref.job, attempt.nonce, wanted.kind, wanted.tokens, wanted.micros]
+        return _beat(await self._scripts.run("spend", self._pair(attempt.ref.goal), args))
+
+    async def limited(self, attempt: Attempt, seconds: float, why: str) -> None:
+        """Shows that the attempt waits for its provider."""
+        await self._scripts.run(
+            "limited", self._pair(attempt.ref.goal), [attempt.ref.job, attempt.nonce, _ms(seconds), why]
+        )
 
     async def finish(self, attempt: Attempt, state: JobState, result: str, follow: Follow | None = None) -> Finished:
         """Records a job's result and what follows; see finish.lua."""
@@ -257,6 +302,10 @@ class Store(Reading):
     async def retry(self, attempt: Attempt, wait: float) -> str:
         """Hands a job back to be tried again after `wait` seconds. LAST: it has been tried often enough, in vain."""
         return await self._park(attempt, "retry", wait=wait)
+
+    async def wait(self, attempt: Attempt, reason: Reason, detail: str, seconds: float) -> str:
+        """Lets the goal wait for something outside it; job and goal go on by themselves after `seconds`."""
+        return await self._park(attempt, "wait", reason=reason, detail=detail, wait=seconds)
 
     async def block(self, attempt: Attempt, reason: Reason, detail: str, *, restart: bool = False) -> str:
         """Blocks the goal; a resume gives the job fresh attempts, with `restart` from an empty journal."""
@@ -366,7 +415,8 @@ class Store(Reading):
         return await self._command("pause", goal, [mode, reason], key)
 
     async def resume(self, goal: str, *, reason: str = "", add: AddBudget | None = None, key: str = "") -> Command:
-        more = {part: value for part, value in (add or AddBudget()).model_dump().items() if value}
+        parts = {part: value for part, value in (add or AddBudget()).model_dump().items() if value}
+        more = {field.removeprefix("budget_"): value for field, value in budget_fields(parts).items()}
         return await self._command("resume", goal, [reason, json.dumps(more)], key)
 
     async def cancel(self, goal: str, *, reason: str = "", key: str = "") -> Command:
@@ -408,4 +458,5 @@ def _beat(reply: list[Any]) -> Beat:
         wish=reply[1] if len(reply) > 1 else "",
         used_steps=int(reply[2]) if len(reply) > 2 else 0,
         guided=int(reply[3]) if len(reply) > 3 else 0,
+        over=reply[4] if len(reply) > 4 else "",
     )

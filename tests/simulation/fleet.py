@@ -13,11 +13,14 @@ from redis import exceptions
 import worker.keeper as keeper_module
 import worker.run as run_module
 import worker.sweeper as sweeper_module
+from config.models import REHEARSING
+from config.redaction import Redactor
 from pursuit.errors import PursuitError
 from pursuit.models import JobRef
 from pursuit.store import Store, Timing
 from tests.simulation import roles
 from tests.simulation.oracle import Violation
+from worker.llm.caller import Caller
 
 if TYPE_CHECKING:
     from tests.simulation.world import Chord, World
@@ -39,7 +42,8 @@ class Process:
         self.runtime: Any = SimpleNamespace(
             store=self.store,
             app=self.app,
-            model=roles.Player(self),
+            models=SimpleNamespace(of=lambda name, role: Caller(roles.Player(self), REHEARSING)),
+            redactor=Redactor(),
             draining=SimpleNamespace(is_set=lambda: False),
             blobs=SimpleNamespace(put_text=lambda text, durable=False: world.put(text)),
             process=self,

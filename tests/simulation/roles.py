@@ -37,7 +37,7 @@ class Player:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    async def answer(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Answer:
+    async def answer(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]], *, only: str = "") -> Answer:
         world, process = self._process.world, self._process
         goal, job, nonce, submit = messages[1]["content"].split("|")
         turn = sum(message["role"] == "assistant" for message in messages)
@@ -72,6 +72,12 @@ class Box:
     def effect(self, name: str) -> Effect:
         return Effect.REPEATABLE if name == "work" else Effect.READ
 
+    def names(self) -> list[str]:
+        return ["work", "ask"]
+
+    async def permit(self, name: str, arguments: str, key: str) -> str | None:
+        return None
+
     async def run(self, name: str, arguments: str, key: str) -> tuple[bool, str]:
         world, ref = self._process.world, self._attempt.ref
         call = key.rpartition(":")[2]
@@ -91,8 +97,9 @@ def loop_of(runtime: Any, attempt: Attempt, steps: int = 12) -> Loop[Handed]:
     ref, submit = attempt.ref, f"submit_{attempt.ref.kind}"
     toolbox: Any = Box(runtime.process, attempt)
     user = f"{ref.goal}|{ref.job}|{attempt.nonce}|{submit}"
+    model = runtime.models.of("", "subagent")
     assignment = Assignment(
-        system="", user=user, submit=submit, submit_help="", result=Handed, toolbox=toolbox, steps=steps
+        system="", user=user, submit=submit, submit_help="", result=Handed, toolbox=toolbox, steps=steps, model=model
     )
     return Loop(runtime, attempt, assignment)
 

@@ -58,6 +58,7 @@ class World:
     def __init__(self, seed: int, redis: Redis, loop: VirtualLoop) -> None:
         self.seed, self.redis, self.loop = seed, redis, loop
         self.rng = random.Random(seed)
+        random.seed(seed)  # the jitter of the house itself
         self.weather = weather(self.rng)
         self.oracle = Oracle(self.now)
         self.blobs: dict[str, str] = {}

@@ -12,7 +12,7 @@ import pytest
 from pursuit.errors import AlreadyAnswered, IdempotencyMismatch, IllegalTransition, NotFound, StoreFull
 from pursuit.models import AddBudget, Entry, JobRef, Question
 from pursuit.state import JobState, Reason, Status
-from pursuit.store import Attempt, Fence, Follow, Start, Store, compact_rounds
+from pursuit.store import Attempt, Fence, Follow, Spent, Start, Store, compact_rounds
 from pursuit.store import store as module
 from tests.store.conftest import Clock, Driver
 
@@ -42,11 +42,11 @@ async def test_guidance_is_kept_in_order_and_told_with_each_step(store: Store, d
     goal = await driver.submit()
     first, *_ = await driver.plan(goal)
     attempt = await driver.take(first)
-    assert (await store.journal(attempt, 0, [Entry(kind="answer", body={})], step=True)).guided == 0
+    assert (await store.journal(attempt, 0, [Entry(kind="answer", body={})], call=Spent())).guided == 0
     await store.guide(goal, "Prefer primary sources", key="g1")
     await store.guide(goal, "Prefer primary sources", key="g1")
     await store.guide(goal, "Stop at ten", subtask=first.job)
-    assert (await store.journal(attempt, 1, [Entry(kind="answer", body={})], step=True)).guided == 2
+    assert (await store.journal(attempt, 1, [Entry(kind="answer", body={})], call=Spent())).guided == 2
     kept = await store.guidance(goal)
     assert [(g.text, g.subtask) for g in kept] == [("Prefer primary sources", ""), ("Stop at ten", first.job)]
     with pytest.raises(NotFound):
@@ -82,7 +82,7 @@ async def test_a_job_that_gets_on_is_not_buried_for_what_kills_its_worker(
         for ref in (poison, neighbour):
             started = await store.start(ref)
             if isinstance(started, Attempt) and ref is neighbour:
-                await store.journal(started, step, [Entry(kind="answer", body={})], step=True)
+                await store.journal(started, step, [Entry(kind="answer", body={})], call=Spent())
         clock.forward(31)
         await store.sweep(await driver.due())
     jobs = await store.jobs(goal, 1)
@@ -130,7 +130,7 @@ async def test_retries_end_when_they_bring_nothing(store: Store, driver: Driver,
     for number in range(1, 6):
         attempt = await driver.take(ref)
         if number == 2:
-            await store.journal(attempt, 0, [Entry(kind="answer", body={})], step=True)
+            await store.journal(attempt, 0, [Entry(kind="answer", body={})], call=Spent())
         said.append(await store.retry(attempt, 1))
         assert await store.retry(attempt, 1) == said[-1], "the same again gets the same answer"
         if said[-1] == "LAST":
@@ -144,7 +144,7 @@ async def test_retries_end_when_they_bring_nothing(store: Store, driver: Driver,
 async def test_an_attempt_whose_journal_went_back_in_time_is_told(store: Store, driver: Driver) -> None:
     goal = await driver.submit()
     attempt = await driver.take(JobRef.of(goal, 1, "plan"))
-    assert (await store.journal(attempt, 3, [Entry(kind="answer", body={})], step=True)).fence is Fence.GAP
+    assert (await store.journal(attempt, 3, [Entry(kind="answer", body={})], call=Spent())).fence is Fence.GAP
     assert (await store.goal(goal)).usage.steps == 0
 
 
@@ -234,7 +234,7 @@ async def test_what_is_left_after_the_end_expires(store: Store, driver: Driver, 
     poisoned, *others = await driver.plan(goal)
     for ref in others:
         await driver.do(ref)
-    await store.journal(await driver.take(poisoned), 0, [Entry(kind="answer", body={})], step=True)
+    await store.journal(await driver.take(poisoned), 0, [Entry(kind="answer", body={})], call=Spent())
     clock.forward(31)
     for _ in range(2):
         await driver.take(poisoned)
@@ -246,7 +246,7 @@ async def test_what_is_left_after_the_end_expires(store: Store, driver: Driver, 
     await driver.next_round(goal, 1)
     second = (await driver.plan(goal, number=2))[0]
     attempt = await driver.take(second)
-    await store.journal(attempt, 0, [Entry(kind="answer", body={})], step=True)
+    await store.journal(attempt, 0, [Entry(kind="answer", body={})], call=Spent())
     await store.cancel(goal, key="c")
     kept = [key for key in await store.redis.keys("*") if await store.redis.ttl(key) < 0]
     assert kept == ["pursuit:config"]
@@ -284,7 +284,7 @@ async def test_no_goal_is_taken_when_memory_is_nearly_full(store: Store, driver:
         await store.redis.config_set("maxmemory", int(used / 2))
         version = int(str((await store.redis.info("server"))["redis_version"]).partition(".")[0])
         if version >= 7:
-            assert (await store.journal(running, 0, [Entry(kind="answer", body={})], step=True)).fence is Fence.KEPT
+            assert (await store.journal(running, 0, [Entry(kind="answer", body={})], call=Spent())).fence is Fence.KEPT
             assert (await store.finish(running, JobState.DONE, "{}")).verdict == "FIRST"
             with pytest.raises(StoreFull):
                 await store.start(refs[2])

@@ -7,7 +7,7 @@ import pytest
 from pursuit.errors import IdempotencyMismatch, IllegalTransition, NotFound
 from pursuit.models import AddBudget, Entry, JobRef, Question, Submission
 from pursuit.state import JobState, Reason, Status
-from pursuit.store import Attempt, Fence, Follow, Start, Store
+from pursuit.store import Attempt, Fence, Follow, Spent, Start, Store
 from pursuit.store.replies import when
 from tests.store.conftest import Clock, Driver
 
@@ -92,7 +92,7 @@ async def test_a_dead_owners_job_is_published_again_and_the_zombie_fenced_off(
     goal = await driver.submit()
     ref = (await driver.plan(goal))[0]
     zombie = await driver.take(ref)
-    await store.journal(zombie, 0, [Entry(kind="answer", body={"a": 1})], step=True)
+    await store.journal(zombie, 0, [Entry(kind="answer", body={"a": 1})], call=Spent())
     clock.forward(31)
     assert ref in (await store.sweep(await driver.due())).publish
     second = await driver.take(ref)
@@ -156,7 +156,7 @@ async def test_usage_counts_each_call_once(store: Store, driver: Driver) -> None
     attempt = await driver.take(ref)
     entry = [Entry(kind="answer", body={"text": "hm"})]
     for _ in range(3):
-        beat = await store.journal(attempt, 0, entry, step=True, tokens_in=100, tokens_out=7)
+        beat = await store.journal(attempt, 0, entry, call=Spent(tokens_in=100, tokens_out=7))
     assert beat.fence is Fence.HAVE
     usage = (await store.goal(goal)).usage
     assert (usage.steps, usage.tokens_in, usage.tokens_out) == (1, 100, 7)
@@ -172,7 +172,7 @@ async def test_pausing_waits_for_running_subagents_and_resuming_brings_them_back
     assert (await store.pause(goal)).status == Status.RUNNING
     assert (await store.goal(goal)).pausing
     assert await store.start(second) is Start.HOLD
-    assert (await store.journal(running, 0, [Entry(kind="answer", body={})], step=True)).wish == "pause"
+    assert (await store.journal(running, 0, [Entry(kind="answer", body={})], call=Spent())).wish == "pause"
     await store.release(running)
     assert (await store.goal(goal)).status is Status.PAUSED
     await driver.audit(goal)

@@ -11,6 +11,7 @@ import pytest
 from pursuit.errors import StoreUnavailable
 from pursuit.models import JobRef
 from pursuit.store import Attempt, Beat, Fence, Timing
+from pursuit.store.replies import Wishes
 from worker import keeper as module
 from worker.keeper import Keeper
 
@@ -28,8 +29,8 @@ class Lines:
             raise said
         return [Beat(fence=said) for _ in attempts]
 
-    async def final(self, goals: Iterable[str]) -> set[str]:
-        return set(goals) & self.over
+    async def wishes(self, goals: Iterable[str]) -> dict[str, Wishes]:
+        return {goal: Wishes(over=goal in self.over, wish="run") for goal in goals}
 
 
 class Now:

@@ -9,7 +9,7 @@ import pytest
 
 from pursuit.errors import PursuitError, tree
 from pursuit.state import COMMANDS, FINAL, TRANSITIONS, Status, commands_for
-from pursuit.store.scripts import NAMES
+from pursuit.store.scripts import LIMIT_NAMES, NAMES
 
 LUA = resources.files("pursuit.store") / "lua"
 
@@ -25,7 +25,7 @@ def test_a_person_can_always_end_what_is_not_over() -> None:
     assert all(legal <= set(Status) for legal in COMMANDS.values())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", (*NAMES, *LIMIT_NAMES))
 def test_a_scripts_header_names_exactly_what_its_body_uses(name: str) -> None:
     text = (LUA / f"{name}.lua").read_text()
     head = "\n".join(line for line in text.splitlines() if line.startswith("--"))
@@ -39,7 +39,7 @@ def test_a_scripts_header_names_exactly_what_its_body_uses(name: str) -> None:
 
 
 def test_no_script_makes_a_global() -> None:
-    for name in (*NAMES, "_lib"):
+    for name in (*NAMES, *LIMIT_NAMES, "_lib", "_limit"):
         for line in (LUA / f"{name}.lua").read_text().splitlines():
             if re.match(r"^[a-z_]+ *=[^=]", line):
                 raise AssertionError(f"{name}.lua: {line}")

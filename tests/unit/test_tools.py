@@ -20,6 +20,7 @@ from tests.servers import free_port
 from worker.files.workspace import Workspace
 from worker.tools import Toolbox, ToolContext, standard_tools
 from worker.tools.registry import NeedsAnswer, cut
+from worker.tools.sandbox import Sandbox
 
 
 class Bench:
@@ -38,6 +39,7 @@ class Bench:
             write_scope=("out",),
             answer_to=self._answer,
             fetch_private=private,
+            sandbox=Sandbox("none"),
         )
         self.box = Toolbox(standard_tools(commands=True), context)
 

@@ -1,44 +1,42 @@
-"""The client of OpenAI-compatible chat completions."""
+"""The client of OpenAI-compatible chat completions: one call, once, streamed or not. Tries are its caller's."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import random
+import time
+from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from config.models import Profile
-from worker.llm.model import (
-    Answer,
-    Garbled,
-    Message,
-    ModelError,
-    NotConfigured,
-    RateLimited,
-    Rejected,
-    ToolCall,
-    Unavailable,
-)
+from worker.llm.completion import Pieces, answer_of
+from worker.llm.model import Answer, CutOff, Garbled, Message, TimedOut, Unavailable
+from worker.llm.trouble import error_of
 
-#: tries of one call; between them 1, 2, 4 ... seconds with jitter, or what Retry-After asks for
-TRIES = 5
-WAIT_MOST = 60.0
-QUOTA_WORDS = ("quota", "insufficient", "billing", "balance", "exceeded your current")
+#: bytes of an answer that are read at most; a stream without end is no answer
+MOST = 16_000_000
 
 
 class ChatClient:
     """Calls one model. One instance a process: it shares its connections among all sub-agents.
 
     The transport is aiohttp's: httpx's own pool scans every connection on each call (docs/performance.md).
+    `timeout` is of a whole call, `stall` between two pieces of a stream; seconds.
     """
 
-    def __init__(self, profile: Profile, *, timeout: float, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self.name = f"{profile.provider}:{profile.model}"
-        self._model = profile.model
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        timeout: float,
+        stall: float | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.name = profile.name
+        self._profile, self._timeout, self._stall = profile, timeout, stall or timeout
         headers = {"Authorization": f"Bearer {profile.key.get_secret_value()}"} if profile.key else {}
         self._http = httpx.AsyncClient(
             base_url=profile.base_url.rstrip("/") + "/",
@@ -51,84 +49,89 @@ class ChatClient:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def answer(self, messages: list[Message], tools: list[dict[str, Any]]) -> Answer:
-        """One answer; passing trouble is waited out. Raises a ModelError by its type."""
-        for attempt in range(1, TRIES + 1):
-            try:
-                return await self._once(messages, tools)
-            except Unavailable as error:
-                if attempt == TRIES:
-                    raise
-                asked = error.after if isinstance(error, RateLimited) else None
-                if asked is not None and asked > WAIT_MOST:
-                    raise
-                wait = asked if asked is not None else 2 ** (attempt - 1) * random.uniform(0.5, 1)
-                await asyncio.sleep(wait)
-        raise AssertionError("the loop above returns or raises")
-
-    async def _once(self, messages: list[Message], tools: list[dict[str, Any]]) -> Answer:
-        body: dict[str, Any] = {"model": self._model, "messages": messages}
-        if tools:
-            body["tools"] = tools
+    async def answer(self, messages: list[Message], tools: list[dict[str, Any]], *, only: str = "") -> Answer:
+        """One answer. `only` names the one tool that it must call. Raises a ModelError by its type."""
+        body = self._body(messages, tools, only)
+        deadline = time.monotonic() + self._timeout
         try:
-            response = await self._http.post("chat/completions", json=body)
-        except (httpx.TransportError, TimeoutError, OSError) as error:
+            async with (
+                asyncio.timeout(self._timeout) as limit,
+                self._http.stream("POST", "chat/completions", json=body) as response,
+            ):
+                if response.status_code != 200:
+                    await response.aread()
+                    raise error_of(self.name, response)
+                if response.headers.get("content-type", "").startswith("text/event-stream"):
+                    whole = await self._streamed(response, limit, deadline)
+                else:
+                    whole = _json(self.name, await self._read(response))
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise TimedOut(f"{self.name}: no answer within {self._timeout:g} s") from error
+        except (httpx.TransportError, OSError) as error:
             raise Unavailable(f"{self.name}: {type(error).__name__} {error}") from error
-        if response.status_code != 200:
-            raise _error(self.name, response)
-        return _answer(self.name, response)
+        return answer_of(self.name, whole, self._profile, body, wanted=only if self._profile.quirks.json_schema else "")
+
+    def _body(self, messages: list[Message], tools: list[dict[str, Any]], only: str) -> dict[str, Any]:
+        quirks = self._profile.quirks
+        body: dict[str, Any] = {"model": self._profile.model, "messages": messages, **quirks.extra}
+        if only and quirks.json_schema:
+            wanted = next(tool["function"] for tool in tools if tool["function"]["name"] == only)
+            shape = {"name": only, "schema": wanted["parameters"], "strict": False}
+            body["response_format"] = {"type": "json_schema", "json_schema": shape}
+        elif tools:
+            body["tools"] = tools
+            if only and quirks.tool_choice:
+                body["tool_choice"] = {"type": "function", "function": {"name": only}}
+        if quirks.stream:
+            body["stream"] = True
+            if quirks.usage_in_stream:
+                body["stream_options"] = {"include_usage": True}
+        return body
+
+    async def _streamed(self, response: httpx.Response, limit: asyncio.Timeout, deadline: float) -> dict[str, Any]:
+        """The whole completion out of its pieces. Raises CutOff when the end is missing, TimedOut when it stalls."""
+        pieces, loop = Pieces(), asyncio.get_running_loop()
+        try:
+            async for piece in _events(response):
+                limit.reschedule(loop.time() + min(self._stall, deadline - time.monotonic()))
+                if piece == "[DONE]":
+                    pieces.ended = True
+                    break
+                pieces.add(_json(self.name, piece.encode()))
+                if pieces.size > MOST:
+                    raise Garbled(f"{self.name}: the answer is longer than {MOST} characters")
+        except (TimeoutError, httpx.TimeoutException):
+            raise
+        except (httpx.TransportError, OSError) as error:
+            if not pieces.ended:
+                raise CutOff(f"{self.name}: the stream was cut: {type(error).__name__} {error}") from error
+        if pieces.error is not None:
+            raise error_of(self.name, httpx.Response(pieces.error_status, json={"error": pieces.error}))
+        if not pieces.ended:
+            raise CutOff(f"{self.name}: the stream ended before the answer did")
+        return pieces.whole()
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MOST:
+                raise Garbled(f"{self.name}: the answer is longer than {MOST} bytes")
+        return bytes(body)
 
 
-def _error(name: str, response: httpx.Response) -> ModelError:
-    text = f"{name} answered {response.status_code}: {response.text[:500]}"
-    status, said = response.status_code, response.text.lower()
-    quota = status in (402, 403, 429) and any(word in said for word in QUOTA_WORDS)
-    if status in (401, 403, 404) or quota:
-        return NotConfigured(text)
-    if status == 429:
-        after = response.headers.get("retry-after", "")
-        return RateLimited(text, float(after) if after.replace(".", "", 1).isdigit() else None)
-    if status in (408, 409, 425) or status >= 500:
-        return Unavailable(text)
-    return Rejected(text)
+async def _events(response: httpx.Response) -> AsyncIterator[str]:
+    """The data of server-sent events; comments, such as OpenRouter's signs of life, are left out."""
+    async for line in response.aiter_lines():
+        if line.startswith("data:"):
+            yield line[5:].strip()
 
 
-def _answer(name: str, response: httpx.Response) -> Answer:
+def _json(name: str, body: bytes) -> dict[str, Any]:
     try:
-        whole = response.json()
-        choice = whole["choices"][0]
-        message = choice["message"]
-        usage = whole.get("usage") or {}
-        calls = _calls(message.get("tool_calls") or ())
-        extra = {"reasoning_content": message["reasoning_content"]} if message.get("reasoning_content") else {}
-        text = message.get("content")
-        return Answer(
-            text=_valid(text) if isinstance(text, str) else "",
-            calls=calls,
-            tokens_in=int(usage.get("prompt_tokens") or 0),
-            tokens_out=int(usage.get("completion_tokens") or 0),
-            extra=extra,
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise Garbled(f"{name} answered no chat completion: {response.text[:300]!r}") from error
-
-
-def _calls(written: Any) -> tuple[ToolCall, ...]:
-    """The tool calls, each with an id of its own: some endpoints forget them or give one twice."""
-    calls: list[ToolCall] = []
-    for call in written:
-        name = str(call.get("id") or "")
-        if not name or any(name == other.id for other in calls):
-            name = f"call_{uuid4().hex[:12]}"
-        function = call["function"]
-        calls.append(ToolCall(id=name, name=str(function["name"]), arguments=_as_text(function.get("arguments"))))
-    return tuple(calls)
-
-
-def _as_text(arguments: Any) -> str:
-    return _valid(arguments) if isinstance(arguments, str) else json.dumps(arguments or {})
-
-
-def _valid(text: str) -> str:
-    """The text without lone surrogates, which JSON may smuggle in and nothing can store."""
-    return text.encode("utf-8", "replace").decode()
+        whole = json.loads(body)
+    except ValueError as error:
+        raise Garbled(f"{name} answered no chat completion: {body[:300]!r}") from error
+    if not isinstance(whole, dict):
+        raise Garbled(f"{name} answered no chat completion: {body[:300]!r}")
+    return whole

@@ -1,4 +1,17 @@
-"""What a model is to the rest of the house: messages and tools in, an answer out, and typed errors."""
+"""What a model is to the rest of the house: messages and tools in, an answer out, and typed errors.
+
+ModelError
+├── Unavailable      worth another try later
+│   ├── RateLimited  too many requests just now; `after` seconds
+│   ├── TimedOut     no answer in time
+│   └── CutOff       the stream ended before the answer did
+├── QuotaUsedUp      the account has nothing left until `until`; no call succeeds before
+├── NotConfigured    key, account or model name are wrong; a person must change something
+├── Rejected         this request won't be taken
+│   ├── TooLong      it doesn't fit the model's window
+│   └── Refused      the provider's filter, or the model, declines
+└── Garbled          what came is no chat completion
+"""
 
 from __future__ import annotations
 
@@ -20,12 +33,17 @@ class ToolCall(Frozen):
 
 
 class Answer(Frozen):
-    """One answer of a model, with what it used."""
+    """One answer of a model, with what it used. `tokens_in` holds `tokens_cached`."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
+    #: what it cost, in millionths of a dollar
+    micros: int = 0
+    #: it ended because it had become too long
+    cut: bool = False
     #: fields that some endpoints want back unchanged, such as Kimi's reasoning_content
     extra: dict[str, Any] = Field(default_factory=dict)
 
@@ -41,7 +59,9 @@ class Answer(Frozen):
 
 
 class ModelError(Exception):
-    """A model call that brought no answer."""
+    """A model call that brought no answer. `spent`: tokens that it is known to have cost all the same."""
+
+    spent: tuple[int, int, int] = (0, 0, 0)
 
 
 class Unavailable(ModelError):
@@ -56,12 +76,36 @@ class RateLimited(Unavailable):
         self.after = after
 
 
+class TimedOut(Unavailable):
+    """No answer in the time given for one call."""
+
+
+class CutOff(Unavailable):
+    """The stream ended before the answer did."""
+
+
+class QuotaUsedUp(ModelError):
+    """The account has nothing left. `until`: unix time at which the provider says it has again, if it says so."""
+
+    def __init__(self, text: str, until: float | None) -> None:
+        super().__init__(text)
+        self.until = until
+
+
 class NotConfigured(ModelError):
-    """Key, account, quota or model name are wrong: no call will succeed until a person changes something."""
+    """Key, account or model name are wrong: no call will succeed until a person changes something."""
 
 
 class Rejected(ModelError):
-    """The endpoint won't take this request: too long, malformed, or refused by its filter."""
+    """The endpoint won't take this request: malformed, too long or refused."""
+
+
+class TooLong(Rejected):
+    """The conversation doesn't fit the model's window."""
+
+
+class Refused(Rejected):
+    """The provider's filter, or the model itself, declines to answer this."""
 
 
 class Garbled(ModelError):
@@ -69,10 +113,10 @@ class Garbled(ModelError):
 
 
 class Model(Protocol):
-    """Anything that answers."""
+    """Anything that answers one call, once: who calls decides about tries."""
 
     name: str
 
-    async def answer(self, messages: list[Message], tools: list[dict[str, Any]]) -> Answer: ...
+    async def answer(self, messages: list[Message], tools: list[dict[str, Any]], *, only: str = "") -> Answer: ...
 
     async def close(self) -> None: ...

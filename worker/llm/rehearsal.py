@@ -31,7 +31,7 @@ class RehearsalModel:
     def __init__(self, *, think: float = 0.0) -> None:
         self._think = think
 
-    async def answer(self, messages: list[Message], tools: list[dict[str, Any]]) -> Answer:
+    async def answer(self, messages: list[Message], tools: list[dict[str, Any]], *, only: str = "") -> Answer:
         if self._think:
             await asyncio.sleep(self._think * random.uniform(0.5, 1.5))
         return respond(messages, tools)

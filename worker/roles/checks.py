@@ -11,6 +11,7 @@ import regex
 from pursuit.models import CommandCheck, Contract, Criterion, Evidence, FileCheck
 from worker.files.workspace import OutsideWorkspace, Workspace
 from worker.tools.command import execute
+from worker.tools.sandbox import Sandbox
 
 #: checks of one verification at the same time
 AT_ONCE = 2
@@ -18,14 +19,14 @@ AT_ONCE = 2
 PATTERN_SECONDS = 10.0
 
 
-async def run_checks(contract: Contract, workspace: Workspace, *, commands: bool) -> list[Evidence]:
+async def run_checks(contract: Contract, workspace: Workspace, sandbox: Sandbox | None) -> list[Evidence]:
     """Evidence for each criterion whose check can be executed."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def run(name: str, criterion: Criterion) -> Evidence:
         async with gate:
             began = time.monotonic()
-            passed, output = await _run(criterion, workspace, commands=commands)
+            passed, output = await _run(criterion, workspace, sandbox)
             return Evidence(
                 criterion=name,
                 kind=criterion.check.kind,
@@ -40,12 +41,12 @@ async def run_checks(contract: Contract, workspace: Workspace, *, commands: bool
     return await asyncio.gather(*(run(n, c) for n, c in pairs if c.check.kind != "judge"))
 
 
-async def _run(criterion: Criterion, workspace: Workspace, *, commands: bool) -> tuple[bool, str]:
+async def _run(criterion: Criterion, workspace: Workspace, sandbox: Sandbox | None) -> tuple[bool, str]:
     check = criterion.check
     if isinstance(check, CommandCheck):
-        if not commands:
-            return False, "command checks are off on this worker; set PURSUIT_COMMANDS=checks to run them"
-        outcome = await execute(check.command, workspace.root, timeout=check.timeout_seconds)
+        if sandbox is None:
+            return False, "commands can't be run on this worker; `pursuit doctor` says why and what to do"
+        outcome = await execute(sandbox, check.command, workspace, timeout=check.timeout_seconds)
         code = "no exit code" if outcome.code is None else f"exit code {outcome.code}"
         return outcome.code == 0, f"{code}\n{outcome.output}".strip()
     if isinstance(check, FileCheck):

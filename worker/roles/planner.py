@@ -7,7 +7,7 @@ from pursuit.plan import expand, problems
 from pursuit.state import JobState, Reason
 from pursuit.store import Attempt, Follow
 from worker.prompts import fence, prompt
-from worker.roles.agent import Assignment, Loop
+from worker.roles.agent import Assignment, Loop, OutOfBudget
 from worker.roles.outcome import Outcome
 from worker.roles.view import planner_view
 from worker.runtime import Runtime
@@ -38,6 +38,7 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
             return [f"the template can't be filled in: {error}"]
         return problems(briefs, tools=tools, most=goal.budget.subagents)
 
+    model = runtime.models.of(goal.models.planner, "planner")
     view = await planner_view(runtime.store, goal)
     view["tools"] = {tool.name: tool.description for tool in runtime.tools.values()}
     assignment = Assignment(
@@ -46,12 +47,22 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
         submit="submit_plan",
         submit_help="Hand in this round's plan.",
         result=Plan,
-        toolbox=runtime.toolbox(attempt.ref, runtime.workspace(goal), lambda tool: tool.effect is Effect.READ),
+        toolbox=runtime.toolbox(
+            goal,
+            attempt.ref,
+            runtime.workspace(goal),
+            lambda tool: tool.effect is Effect.READ,
+            window=model.profile.window,
+        ),
         steps=STEPS,
+        model=model,
         review=review,
     )
     loop = Loop(runtime, attempt, assignment)
-    plan = await loop.run()
+    try:
+        plan = await loop.run()
+    except OutOfBudget as error:
+        raise PlanBlocked(Reason.BUDGET, f"{error}; resume it with more to go on") from error
     if plan.blocker:
         raise PlanBlocked(Reason(plan.blocker.reason), plan.blocker.text)
     return loop, _outcome(goal, plan, expand(plan))

@@ -8,13 +8,16 @@ import json
 from config.crashpoints import crash_point
 from pursuit.models import Artifact, Blocker, Brief, Digest, Entry, Goal, JobRef
 from pursuit.state import JobState
-from pursuit.store import Attempt, Beat, Follow
+from pursuit.store import Attempt, Follow
 from worker.files.workspace import OutsideWorkspace, Workspace
 from worker.llm.model import Garbled, Rejected
 from worker.prompts import fence, prompt
-from worker.roles.agent import Assignment, GaveUp, Loop
+from worker.roles.agent import Assignment, GaveUp, Loop, OutOfBudget
 from worker.roles.outcome import Outcome
 from worker.runtime import Runtime
+
+#: tools that each sub-agent has, whatever its brief names
+ALWAYS = ("ask_person", "read_output")
 
 
 async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loop[Digest], Outcome]:
@@ -23,6 +26,7 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
     workspace = runtime.workspace(goal)
     scope = brief.write_scope or (f"subtasks/{attempt.ref.job}",)
     wanted = set(brief.tools)
+    model = runtime.models.of(goal.models.subagent, "subagent")
     data = {
         "subtask": attempt.ref.job,
         "round": goal.round,
@@ -37,21 +41,25 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
         submit_help="Hand in your digest; this ends your work.",
         result=Digest,
         toolbox=runtime.toolbox(
+            goal,
             attempt.ref,
             workspace,
-            lambda tool: not wanted or tool.name in wanted or tool.name == "ask_person",
+            lambda tool: not wanted or tool.name in wanted or tool.name in ALWAYS,
             scope,
+            window=model.profile.window,
         ),
         steps=brief.steps,
+        model=model,
         review=lambda digest: _missing(digest, workspace),
+        budget=("work", "close"),
+        seconds=brief.seconds or runtime.settings.subagent_seconds,
     )
-
-    def may_go_on(beat: Beat) -> str | None:
-        return "the goal's steps are used up" if beat.used_steps >= goal.budget.steps else None
-
-    loop = Loop(runtime, attempt, assignment, may_go_on=may_go_on)
+    loop = Loop(runtime, attempt, assignment)
     try:
         digest = await loop.run()
+    except OutOfBudget as error:
+        gaps = ("this subtask was not finished: the budget was used up",)
+        digest = Digest(outcome="partial", answer=f"{error}; nobody was paid to report what was done", gaps=gaps)
     except (GaveUp, Rejected, Garbled) as error:
         reason = Blocker(reason="configuration", text=str(error)[:500]) if isinstance(error, Rejected) else None
         gaps = ("this subtask was not finished",)

@@ -6,13 +6,12 @@ import json
 from collections import Counter
 
 from config.crashpoints import crash_point
-from pursuit.budget import share
 from pursuit.models import Blocker, Digest, Evidence, Finding, Goal, JobRef, Judgement, Streak, Verdict
 from pursuit.round import Block, Complete, Decision, NextRound, advance, decide
 from pursuit.state import JobState, Reason
 from pursuit.store import Attempt, Follow
 from worker.prompts import fence, prompt
-from worker.roles.agent import Assignment, Loop
+from worker.roles.agent import Assignment, Loop, OutOfBudget
 from worker.roles.checks import run_checks
 from worker.roles.outcome import Outcome
 from worker.roles.view import FILES_SHOWN, contract_view
@@ -20,20 +19,21 @@ from worker.runtime import Runtime
 from worker.tools import Effect
 
 STEPS = 30
-WARN_AT = 0.75
 
 
 async def verify_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loop[Judgement] | None, Outcome]:
     """Finds what holds and decides what happens next. Raises what the judge's loop raises."""
-    commands = runtime.settings.commands != "off"
-    evidence = await run_checks(goal.contract, runtime.workspace(goal), commands=commands)
+    evidence = await run_checks(goal.contract, runtime.workspace(goal), runtime.sandbox)
     crash_point("after_checks_before_judge")
     findings = {e.criterion: _executed(e) for e in evidence}
     asked = [name for name in goal.contract.criterion_ids() if name not in findings]
     loop: Loop[Judgement] | None = None
     if asked and all(e.passed for e in evidence):
         loop = await _judge(runtime, attempt, goal, asked, evidence)
-        findings |= {f.criterion: f for f in (await loop.run()).findings}
+        try:
+            findings |= {f.criterion: f for f in (await loop.run()).findings}
+        except OutOfBudget as error:
+            findings |= {name: Finding(criterion=name, status="cannot_tell", why=str(error)) for name in asked}
     else:
         # no model is paid to judge what executed checks have already sent back
         why = "not judged while executed checks fail"
@@ -71,6 +71,7 @@ async def _judge(
             f"{name!r} wasn't asked about" for name in strange
         ]
 
+    model = runtime.models.of(goal.models.verifier, "verifier")
     artifacts = await runtime.store.artifacts(goal.id)
     data = {
         "contract": contract_view(goal.contract),
@@ -86,12 +87,16 @@ async def _judge(
         submit_help="Hand in one finding for each criterion asked about.",
         result=Judgement,
         toolbox=runtime.toolbox(
+            goal,
             attempt.ref,
             runtime.workspace(goal),
             lambda tool: tool.effect is Effect.READ and tool.name != "ask_person",
+            window=model.profile.window,
         ),
         steps=STEPS,
+        model=model,
         review=review,
+        budget=("close",),
     )
     return Loop(runtime, attempt, assignment)
 
@@ -117,7 +122,7 @@ def _outcome(goal: Goal, verdict: Verdict, streak: Streak, decision: Decision) -
             "findings": json.dumps([f.model_dump() for f in verdict.findings]),
             "streak": streak.model_dump_json(),
         },
-        events=[("round.verified", "verifier", said), *_warning(goal)],
+        events=[("round.verified", "verifier", said)],
     )
     following: JobRef | None = None
     match decision:
@@ -130,8 +135,3 @@ def _outcome(goal: Goal, verdict: Verdict, streak: Streak, decision: Decision) -
             follow.status, follow.reason, follow.detail = "blocked", reason, detail[:2000]
     result = {"verdict": verdict.model_dump(mode="json"), "decision": decision.model_dump()}
     return Outcome(state=JobState.DONE, result=json.dumps(result), follow=follow, next=following)
-
-
-def _warning(goal: Goal) -> list[tuple[str, str, dict[str, object]]]:
-    used = share(goal.budget, goal.usage)
-    return [("budget.warning", "engine", {"used": round(used, 3)})] if used >= WARN_AT else []

@@ -45,6 +45,7 @@ async def planner_view(store: Store, goal: Goal) -> dict[str, Any]:
         "inputs": [f"inputs/{input_name(item)}" for item in goal.inputs],
         "files": [{"path": a.path, "size": a.size} for a in artifacts[:FILES_SHOWN]],
         "files_total": len(artifacts),
+        "budget_warning": f"three quarters of the budget of {goal.warned} are used: converge" if goal.warned else None,
         "left": {
             "rounds": goal.budget.rounds - goal.round + 1,
             "steps": goal.budget.steps - goal.usage.steps,

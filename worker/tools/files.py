@@ -122,6 +122,29 @@ async def write_file(
     return {"written": path, "size": len(data)}
 
 
+@tool(Effect.REPEATABLE)
+async def edit_file(
+    ctx: ToolContext,
+    path: PathArgument,
+    old: Annotated[str, Field(min_length=1, max_length=100_000, description="text that stands there exactly once")],
+    new: Annotated[str, Field(max_length=1_000_000, description="text to put in its place")],
+) -> dict[str, Any]:
+    """Replace a passage of a text file, inside your write scope."""
+
+    def change() -> int:
+        text = _text(ctx.workspace.writable(path, ctx.write_scope), path)
+        times = text.count(old)
+        if times == 0 and new and text.count(new) == 1:
+            return len(text.encode())  # done already: a crash came between the change and its record
+        if times != 1:
+            raise ToolError(f"the text stands in {path!r} {times} times; it must be there exactly once")
+        data = text.replace(old, new).encode()
+        ctx.workspace.write(path, data, ctx.write_scope)
+        return len(data)
+
+    return {"written": path, "size": await asyncio.to_thread(change)}
+
+
 def _text(real: Path, shown: str) -> str:
     if not real.exists():
         raise ToolError(f"there is no file {shown!r}")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import importlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial, wraps
+from importlib import metadata
+from typing import Any, Literal
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 
-from pursuit.models import JobRef
+from pursuit.models import JobRef, question_id
 from worker.files.workspace import OutsideWorkspace, Workspace
+from worker.tools.sandbox import Sandbox
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +33,11 @@ class Effect(StrEnum):
 
     READ = "read"
     REPEATABLE = "repeatable"
+    AT_MOST_ONCE = "at_most_once"
+
+
+#: whether a tool may be used: freely, after a person's word each time, or not at all
+Policy = Literal["allow", "ask", "deny"]
 
 
 class ToolError(Exception):
@@ -41,6 +52,10 @@ class NeedsAnswer(Exception):
         self.question, self.text, self.options = question, text, options
 
 
+async def _nothing() -> set[str]:
+    return set()
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """What a tool may know of the job it works for. `key` is the same whenever this call is repeated."""
@@ -50,6 +65,16 @@ class ToolContext:
     write_scope: tuple[str, ...]
     answer_to: Callable[[str], Awaitable[str | None]]
     fetch_private: bool = False
+    #: hosts that the goal may reach; empty: all public ones
+    network_allow: tuple[str, ...] = ()
+    #: gives the value of a secret that the operator lets tools use, by its name
+    secret: Callable[[str], str] = lambda name: ""
+    sandbox: Sandbox | None = None
+    #: keeps a long text and gives it back by its hash
+    keep: Callable[[str], str] = lambda text: ""
+    kept: Callable[[str], str] = lambda name: ""
+    #: answers of earlier approvals, by tool: the tools that a person always allows in this goal
+    always: Callable[[], Awaitable[set[str]]] = _nothing
     key: str = ""
 
 
@@ -82,12 +107,8 @@ def tool(effect: Effect) -> Callable[[Callable[..., Awaitable[Any]]], Tool]:
 
     def make(function: Callable[..., Awaitable[Any]]) -> Tool:
         parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        fields: dict[str, Any] = {
-            p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters
-        }
-        arguments = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
         description = inspect.getdoc(function) or ""
-        return Tool(function.__name__, description, effect, arguments, function)
+        return Tool(function.__name__, description, effect, _arguments(function.__name__, parameters), function)
 
     return make
 
@@ -95,15 +116,49 @@ def tool(effect: Effect) -> Callable[[Callable[..., Awaitable[Any]]], Tool]:
 class Toolbox:
     """The tools that one job may use."""
 
-    def __init__(self, tools: dict[str, Tool], context: ToolContext) -> None:
-        self._tools = tools
-        self._context = context
+    def __init__(
+        self, tools: dict[str, Tool], context: ToolContext, *, policy: dict[str, Policy] | None = None, most: int = MOST
+    ) -> None:
+        self._policy = policy or {}
+        self._tools = {name: tool for name, tool in tools.items() if self._policy.get(name) != "deny"}
+        self._context, self._most = context, most
+
+    def names(self) -> list[str]:
+        return list(self._tools)
 
     def schemas(self) -> list[dict[str, Any]]:
         return [tool.schema for tool in self._tools.values()]
 
     def effect(self, name: str) -> Effect:
         return self._tools[name].effect if name in self._tools else Effect.READ
+
+    async def permit(self, name: str, arguments: str, key: str) -> str | None:
+        """None when the call may be made, else why not. Raises NeedsAnswer while a person has yet to decide.
+
+        The approval holds for this call with exactly these arguments.
+        """
+        if self._policy.get(name) != "ask" or name not in self._tools or name in await self._context.always():
+            return None
+        question = approval_id(self._context.ref.goal, name, hashed(key, arguments))
+        answer = await self._context.answer_to(question)
+        if answer is None:
+            text = f"May {self._context.ref.job} call {name} with these arguments?\n{arguments[:1_500]}"
+            raise NeedsAnswer(question, text, ("approve", "deny", "always"))
+        return None if answer.strip().lower() in ("approve", "always", "yes") else f"a person denied this: {answer}"
+
+    async def settle(self, name: str, arguments: str, key: str) -> tuple[bool, str] | None:
+        """What became of a call that was begun and never recorded, by a person's word; None: it is to be made again."""
+        question = question_id(self._context.ref.goal, hashed(key, "begun"))
+        answer = await self._context.answer_to(question)
+        if answer is None:
+            text = (
+                f"{self._context.ref.job} began to call {name}, and its worker died before the outcome was recorded. "
+                f"Did it take effect? It is never repeated without your word.\n{arguments[:1_500]}"
+            )
+            raise NeedsAnswer(question, text, (DONE_BEFORE, DO_AGAIN))
+        if answer.strip().lower() == DO_AGAIN:
+            return None
+        return answer.strip().lower() == DONE_BEFORE, f"the outcome was lost; a person says: {answer}"
 
     async def run(self, name: str, arguments: str, key: str) -> tuple[bool, str]:
         """Runs one call; returns whether it worked and the text for the model. Only NeedsAnswer is raised."""
@@ -114,7 +169,7 @@ class Toolbox:
             values = chosen.arguments.model_validate_json(arguments or "{}")
         except ValidationError as error:
             return False, f"the arguments don't fit {name}: {explain(error)}"
-        context = ToolContext(**{**self._context.__dict__, "key": key})
+        context = replace(self._context, key=key)
         try:
             result = await chosen.function(context, **dict(values))
         except (ToolError, OutsideWorkspace) as error:
@@ -126,15 +181,32 @@ class Toolbox:
             log.info("tool failed", tool=name, error=str(error))
             return False, f"{name} failed: {type(error).__name__}: {error}"[:2_000]
         text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-        return True, cut(text)
+        if len(text) <= self._most:
+            return True, text
+        name = await asyncio.to_thread(self._context.keep, text)
+        where = f'; the whole is kept: read_output(output="{name}", offset=...)' if name else ""
+        return True, cut(text, self._most, where)
 
 
-def cut(text: str, most: int = MOST) -> str:
+#: a person's answers to what became of a call that was begun
+DONE_BEFORE, DO_AGAIN = "it took effect", "run it again"
+
+
+def hashed(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+
+def approval_id(goal: str, name: str, about: str) -> str:
+    """The question whether a tool may be called; the tool can be told from it."""
+    return question_id(goal, f"{about}-{name}")
+
+
+def cut(text: str, most: int = MOST, where: str = "") -> str:
     """A long text without its middle: beginnings and ends say the most."""
     if len(text) <= most:
         return text
     half = most // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half} characters cut …\n{text[-half:]}"
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters cut{where} …\n{text[-half:]}"
 
 
 def explain(error: ValidationError, most: int = 8) -> str:
@@ -144,9 +216,13 @@ def explain(error: ValidationError, most: int = 8) -> str:
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 
 
-def standard_tools(*, commands: bool) -> dict[str, Tool]:
-    """All built-in tools; run_command only where the settings allow it."""
-    from worker.tools import command, files, hashes, invitation, page, person, spreadsheet
+def standard_tools(*, commands: bool, more: Sequence[str] = ()) -> dict[str, Tool]:
+    """All built-in tools, those of installed packages, and those named by import path.
+
+    run_command is there only where commands may run. Raises ValueError, saying what is wrong, for a tool that can't
+    be had: a swarm that lacks a tool it was promised does the wrong thing for days.
+    """
+    from worker.tools import command, files, hashes, invitation, output, page, person, spreadsheet
 
     tools = [
         files.list_files,
@@ -154,12 +230,65 @@ def standard_tools(*, commands: bool) -> dict[str, Tool]:
         files.read_files,
         files.search_files,
         files.write_file,
+        files.edit_file,
         hashes.check_hashes,
         page.fetch_page,
         spreadsheet.write_spreadsheet,
         invitation.write_invitation,
         person.ask_person,
+        output.read_output,
     ]
     if commands:
         tools.append(command.run_command)
-    return {tool.name: tool for tool in tools}
+    return {tool.name: tool for tool in [*tools, *registered(more)]}
+
+
+#: the group of entry points under which packages offer tools
+ENTRY_POINTS = "pursuit.tools"
+
+
+def registered(paths: Sequence[str]) -> list[Tool]:
+    """The tools of entry points and of import paths (`package.module:name`). Raises ValueError."""
+    points = [(point.value, point.load) for point in metadata.entry_points(group=ENTRY_POINTS)]
+    points += [(path, partial(_load, path)) for path in paths]
+    found = []
+    for path, load in points:
+        try:
+            found.append(made_tool(load()))
+        except (ImportError, AttributeError, TypeError, ValueError, PydanticUserError) as error:
+            raise ValueError(f"the tool {path!r} can't be had: {error}") from error
+    return found
+
+
+def _load(path: str) -> Any:
+    module, colon, name = path.partition(":")
+    if not colon:
+        raise ValueError("write it as package.module:name")
+    return getattr(importlib.import_module(module), name)
+
+
+def made_tool(thing: Any) -> Tool:
+    """A Tool as it is; a typed function, async or not, as a tool of unknown effect: it is never repeated by itself."""
+    if isinstance(thing, Tool):
+        return thing
+    if not callable(thing):
+        raise TypeError("it is neither a tool nor a function")
+    parameters = list(inspect.signature(thing, eval_str=True).parameters.values())
+    wants_context = bool(parameters) and parameters[0].annotation is ToolContext
+    if any(p.annotation is p.empty for p in parameters):
+        raise TypeError("each parameter needs a type")
+
+    @wraps(thing)
+    async def call(ctx: ToolContext, **arguments: Any) -> Any:
+        given = (ctx,) if wants_context else ()
+        if inspect.iscoroutinefunction(thing):
+            return await thing(*given, **arguments)
+        return await asyncio.to_thread(thing, *given, **arguments)
+
+    arguments = _arguments(thing.__name__, parameters[1:] if wants_context else parameters)
+    return Tool(thing.__name__, inspect.getdoc(thing) or "", Effect.AT_MOST_ONCE, arguments, call)
+
+
+def _arguments(name: str, parameters: Sequence[inspect.Parameter]) -> type[BaseModel]:
+    fields: dict[str, Any] = {p.name: (p.annotation, ... if p.default is p.empty else p.default) for p in parameters}
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)

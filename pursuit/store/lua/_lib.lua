@@ -30,6 +30,8 @@ local function kind_of(job)
     if name == 'plan' or name == 'verify' then return name end
     return 'subtask'
 end
+-- A wait is never for ever: after a week without a step in between the goal is blocked instead.
+local WAIT_MOST = 7 * 86400 * 1000
 local function final(status) return status == 'completed' or status == 'cancelled' end
 local function fail(code, text) return redis.error_reply(code .. ' ' .. (text or '')) end
 
@@ -81,6 +83,41 @@ local function open_jobs(jobs, at)
 end
 local function open_job(job, at) open_jobs({{job, ''}}, at) end
 
+-- Budgets. A call is reserved before it is made, held in its job's record, and settled when it is recorded; whatever
+-- ends the attempt gives back what is held. Of each part a tenth is kept for closing (the sub-agents' digests, the
+-- verification), and of that a third for the report alone.
+local KEPT = {work = 0.1, close = 0.03, report = 0}
+local PARTS = {'steps', 'tokens', 'micros'}
+local function hold(record, wanted)
+    for place, part in ipairs(PARTS) do
+        local more = (wanted and wanted[place] or 0) - (record.held and record.held[place] or 0)
+        if more ~= 0 then count('held_' .. part, more) end
+    end
+    record.held = wanted
+end
+-- What of each part is used, held and given: {{name, used, held, limit}, ...}, and the part of wall-clock.
+local function budget()
+    local b = redis.call('HMGET', goal, 'used_steps', 'held_steps', 'budget_steps', 'used_tokens_in', 'used_tokens_out',
+        'held_tokens', 'budget_tokens', 'used_micros', 'held_micros', 'budget_micros', 'used_ms', 'running_since',
+        'budget_wall_seconds')
+    for place = 1, 13 do b[place] = tonumber(b[place]) end
+    return {{'steps', b[1] or 0, b[2] or 0, b[3]}, {'tokens', (b[4] or 0) + (b[5] or 0), b[6] or 0, b[7]},
+        {'micros', b[8] or 0, b[9] or 0, b[10]}, {'wall_seconds', ((b[11] or 0) + now - (b[12] or now)) / 1000, 0, b[13]}}
+end
+-- Holds one call of a class for a job. Returns nil, or the part of the budget that doesn't allow it.
+local function reserve(record, class, tokens, micros)
+    local wanted = {1, tokens, micros}
+    for place, part in ipairs(budget()) do
+        local name, used, held, limit = unpack(part, 1, 4)
+        local mine = record.held and record.held[place] or 0
+        if limit and place < 4 and used + held - mine + wanted[place] > limit - math.ceil(limit * KEPT[class]) then
+            return name
+        end
+        if limit and place == 4 and class == 'work' and used >= limit then return name end
+    end
+    hold(record, wanted)
+end
+
 -- How many attempts in a row have recorded nothing, the one that ends now included, and what is recorded by now. What a
 -- job got done speaks for it: it may have died with a worker that another job has killed.
 local function fruitless(job, record)
@@ -99,6 +136,18 @@ end
 local function keep(key)
     local seconds = tonumber(get('retention'))
     if redis.call('TTL', key) < seconds then redis.call('EXPIRE', key, seconds) end
+end
+
+-- Warns once when three quarters of the budget are used; more budget makes it warn again.
+local function warn()
+    if get('warned') then return end
+    for _, part in ipairs(budget()) do
+        if part[4] and part[2] >= 0.75 * part[4] then
+            set('warned', part[1])
+            event('budget.warning', 'engine', {part = part[1], used = math.floor(part[2] / part[4] * 1000) / 1000})
+            return
+        end
+    end
 end
 
 -- Statuses: moved together with the listing index, the revision and the event.
@@ -135,7 +184,7 @@ local function close(status, reason, detail, actor)
         redis.call('ZREM', due, unpack(entries))
         redis.call('DEL', goal .. ':open')
     end
-    set('finished_at', ms(now), 'leased', 0, 'parked', 0, 'join:' .. get('round'), 0)
+    set('finished_at', ms(now), 'held_steps', 0, 'held_tokens', 0, 'held_micros', 0, 'leased', 0, 'parked', 0, 'join:' .. get('round'), 0)
     count('epoch', 1)
     move(status, reason, detail, actor)
     local keys = {goal}
@@ -157,12 +206,19 @@ end
 -- Whether a person's wish or an open question leaves nothing to do; called after each release of a job.
 local function settle()
     local status = get('status')
-    if status ~= 'running' then return end
+    if status ~= 'running' and status ~= 'waiting' then return end
     if get('wish') == 'pause' and tonumber(get('leased')) == 0 then
         move('paused', 'person', get('wish_reason') or '', 'engine')
-    elseif tonumber(get('parked')) > 0 and tonumber(get('parked')) == redis.call('SCARD', goal .. ':open') then
+    elseif status == 'running' and tonumber(get('parked')) > 0 and tonumber(get('parked')) == redis.call('SCARD', goal .. ':open') then
         move('blocked', 'question', 'every sub-agent that is left waits for an answer', 'engine')
     end
+end
+
+-- An attempt no longer owns its job: what it held of the budget is free, and its time counts.
+local function disown(record, ends)
+    hold(record, nil)
+    record.active = (record.active or 0) + math.max(0, math.min(now, ends or now) - (record.began or now))
+    record.owner, record.lease, record.limited = nil, nil, nil
 end
 
 -- A job's end, however it came about: recorded, counted in the join, and the verification opened by the last.
@@ -171,7 +227,9 @@ local function conclude(job, record, state, result, grace)
     local round = round_of(job)
     if record.state == 'leased' then count('leased', -1) end
     if record.state == 'parked' then count('parked', -1) end
-    record.state, record.lease, record.ended = state, nil, now
+    local owner = record.owner
+    disown(record)
+    record.owner, record.state, record.ended = owner, state, now
     save(job, record)
     redis.call('HSET', goal .. ':results:' .. round, job, result)
     redis.call('SREM', goal .. ':open', job)

@@ -8,12 +8,13 @@
 -- ARGV[4] why       question: until it is answered; release: until a resume, journal kept;
 --                   block: the goal is blocked, and a resume gives the job fresh attempts;
 --                   restart: the same, and what it has recorded so far is dropped;
+--                   wait: the goal waits for something outside, such as a used-up quota, and wakes by itself;
 --                   retry: tried again after a while, unless too many attempts in a row have recorded nothing
 -- ARGV[5] question  id, for why = question
 -- ARGV[6] data      JSON of the question
--- ARGV[7] reason    for why = block, restart
--- ARGV[8] detail    for why = block, restart
--- ARGV[9] wait      ms, for why = retry
+-- ARGV[7] reason    for why = block, restart, wait
+-- ARGV[8] detail    for why = block, restart, wait
+-- ARGV[9] wait      ms, for why = retry, wait
 -- ARGV[10] attempts  how many in a row may record nothing, for why = retry
 --
 -- returns {PARKED, status} or {READY} (the question has its answer already) or {LAST} (no more retries; nothing is
@@ -32,7 +33,8 @@ local tries, reached = fruitless(job, record)
 if why == 'retry' and tries >= tonumber(ARGV[10]) then return {'LAST'} end
 
 count('leased', -1)
-record.owner, record.lease, record.parked_by = nil, nil, ARGV[3]
+disown(record)
+record.parked_by = ARGV[3]
 if why ~= 'retry' then record.attempt = record.attempt - 1 end
 record.state = 'queued'
 attend(job, NEVER)
@@ -48,6 +50,17 @@ if why == 'question' then
 elseif why == 'release' then
     if get('wish') ~= 'pause' then attend(job, ms(now)) end
     if record.kind == 'subtask' then event('subtask.waiting', 'engine', {subtask = job, why = 'paused'}) end
+elseif why == 'wait' then
+    local wakes = math.max(tonumber(get('wake_at') or 0), now + tonumber(ARGV[9]))
+    local steps = get('used_steps') or '0'
+    if get('waited_at') ~= steps then set('waited_at', steps, 'waiting_since', ms(now)) end
+    set('wake_at', ms(wakes))
+    attend(job, ms(wakes))
+    event('subtask.waiting', 'engine', {subtask = job, why = ARGV[7], wake_at = wakes})
+    if now - tonumber(get('waiting_since')) > WAIT_MOST then
+        if status == 'running' then move('blocked', 'configuration', 'waited for a week: ' .. ARGV[8], 'engine') end
+        attend(job, NEVER)
+    elseif status == 'running' then move('waiting', ARGV[7], ARGV[8], 'engine') end
 elseif why == 'retry' then
     record.fruitless, record.reached = tries, reached
     attend(job, ms(now + tonumber(ARGV[9])))
@@ -56,6 +69,8 @@ else
     if why == 'restart' then redis.call('DEL', goal .. ':journal:' .. job) end
 end
 save(job, record)
-if (why == 'block' or why == 'restart') and status == 'running' then move('blocked', ARGV[7], ARGV[8], 'engine') end
+if (why == 'block' or why == 'restart') and (status == 'running' or status == 'waiting') then
+    move('blocked', ARGV[7], ARGV[8], 'engine')
+end
 settle()
 return {'PARKED', get('status')}

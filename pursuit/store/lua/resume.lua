@@ -1,4 +1,4 @@
--- Takes a paused or blocked goal up again, if asked with a larger budget.
+-- Takes a paused, blocked or waiting goal up again, if asked with a larger budget.
 --
 -- KEYS[1] goal    hash  wish, status, budget
 -- KEYS[2] due     zset  every open job that isn't parked becomes due now
@@ -25,7 +25,8 @@ for part, more in pairs(cjson.decode(ARGV[3])) do
         added = true
     end
 end
-local stopped = status == 'paused' or status == 'blocked'
+if added then redis.call('HDEL', goal, 'warned') end
+local stopped = status == 'paused' or status == 'blocked' or status == 'waiting'
 if not stopped and get('wish') == 'run' then
     if added then count('revision', 1) end
     return remember(ARGV[4], ARGV[5], {added and 'CHANGED' or 'ALREADY', status})
@@ -33,6 +34,7 @@ end
 
 set('wish', 'run', 'wish_reason', '', 'updated_at', ms(now))
 count('epoch', 1)
+redis.call('HDEL', goal, 'wake_at', 'waited_at', 'waiting_since')
 -- a person who takes up a stalled goal gives it another chance: the counts that stopped it start anew
 if status == 'blocked' then redis.call('HDEL', goal, 'streak') end
 local start_at = tonumber(get('start_at') or 0)

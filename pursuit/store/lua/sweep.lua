@@ -47,14 +47,16 @@ if record.state == 'leased' then
             return {'BURIED', last}
         end
         count('leased', -1)
-        record.state, record.owner, record.lease, record.attempt, record.fruitless = 'queued', nil, nil, 0, 0
+        disown(record, record.lease)
+        record.state, record.attempt, record.fruitless = 'queued', 0, 0
         save(job, record)
         attend(job, NEVER)
         move('blocked', 'stalled', 'the ' .. record.kind .. ' ended its worker ' .. ARGV[3] .. ' times', 'engine')
         return {'BURIED', 0}
     end
     count('leased', -1)
-    record.state, record.owner, record.lease, record.dispatches = 'queued', nil, nil, 0
+    disown(record, record.lease)
+    record.state, record.dispatches = 'queued', 0
     save(job, record)
     settle()
     if record.fruitless > 1 and get('wish') ~= 'pause' then
@@ -67,6 +69,14 @@ end
 if get('wish') == 'pause' or status == 'paused' or status == 'blocked' then
     attend(job, NEVER)
     return {'NOTHING'}
+end
+if status == 'waiting' then
+    local wakes = tonumber(get('wake_at'))
+    if wakes > now then
+        attend(job, ms(wakes))
+        return {'NOTHING'}
+    end
+    move('running', '', '', 'engine')
 end
 local wait = tonumber(ARGV[4]) * 2 ^ math.min(record.dispatches, 20)
 record.dispatches = record.dispatches + 1

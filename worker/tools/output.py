@@ -1,0 +1,28 @@
+"""Read on in a tool result that was too long to be shown whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from worker.tools.registry import Effect, ToolContext, ToolError, tool
+
+PART = 20_000
+
+
+@tool(Effect.READ)
+async def read_output(
+    ctx: ToolContext,
+    output: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="the name given where the result was cut")],
+    offset: Annotated[int, Field(ge=0, description="first character to read")] = 0,
+) -> dict[str, Any]:
+    """Read a part of an earlier tool result that was cut. `next` is the offset to go on from, or null at the end."""
+    try:
+        text = await asyncio.to_thread(ctx.kept, output)
+    except (KeyError, OSError) as error:
+        raise ToolError(f"there is no output {output[:12]}… any more; make the call again") from error
+    part = text[offset : offset + PART]
+    end = offset + len(part)
+    return {"text": part, "characters": len(text), "next": end if end < len(text) else None}
