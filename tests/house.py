@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -30,6 +31,22 @@ TEST_TIMES = {
 }
 
 
+#: accounts beside the usual one, for tests that spoil theirs
+SPARE = 12
+PRICES = {"input": 1.0, "output": 10.0, "cached": 0.1}
+
+
+def profiles(url: str) -> dict[str, Any]:
+    """`spare-1` and so on: the same scripted model, each with a key and so with limits of its own."""
+    common = {"provider": "house", "model": "scripted", "base_url": url, "prices": PRICES}
+    return {f"spare-{n}": {**common, "key_variable": f"KEY_{n}"} for n in range(1, SPARE + 1)}
+
+
+def paid_by(profile: str) -> dict[str, str]:
+    """All roles of a goal by one profile."""
+    return dict.fromkeys(("planner", "subagent", "verifier"), profile)
+
+
 class House:
     """Starts with `start`; every process it starts is gone after `stop`."""
 
@@ -46,6 +63,9 @@ class House:
             "PURSUIT_MODEL": "openai:scripted",
             "OPENAI_API_KEY": "sk-scripted",
             "OPENAI_BASE_URL": model_url,
+            "PURSUIT_PROFILES": json.dumps(profiles(model_url)),
+            **{f"KEY_{number}": f"key-number-{number}" for number in range(1, SPARE + 1)},
+            **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
             "PURSUIT_COMMANDS": "checks",
             "PURSUIT_SANDBOX": "none",
             "PURSUIT_PORT": str(self.api_port),

@@ -98,7 +98,10 @@ async def _work(runtime: Runtime, attempt: Attempt) -> Outcome | str:
         return await _ask(runtime, attempt, asked)
     except PlanBlocked as blocked:
         return await _block(runtime, attempt, blocked.reason, blocked.text, restart=True)
-    except (NotConfigured, OutsideWorkspace) as error:
+    except NotConfigured as error:
+        await runtime.store.note_account(attempt.ref.goal, error.account)
+        return await _block(runtime, attempt, Reason.CONFIGURATION, str(error))
+    except OutsideWorkspace as error:
         return await _block(runtime, attempt, Reason.CONFIGURATION, str(error))
     except (GaveUp, Rejected, Garbled) as error:
         text = f"the model brought no {attempt.ref.kind} that holds: {error}"
@@ -150,7 +153,8 @@ async def _ask(runtime: Runtime, attempt: Attempt, asked: NeedsAnswer) -> str:
 
 async def _wait(runtime: Runtime, attempt: Attempt, closed: Closed) -> str:
     """The goal waits until the account has quota again; meanwhile nothing of it is sent anywhere."""
-    # what is cut in two by a second is spread a little, so that one call finds out before all others come
+    await runtime.store.note_account(attempt.ref.goal, closed.account)
+    # spread a little, so that one call finds out before all others come
     spread = random.uniform(0, min(2.0, closed.seconds / 10))
     await runtime.store.wait(attempt, Reason.QUOTA, str(closed)[:500], closed.seconds + spread)
     crash_point("after_wait")

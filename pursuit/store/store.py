@@ -259,6 +259,10 @@ class Store(Reading):
         args = [attempt.ref.job, attempt.nonce, wanted.kind, wanted.tokens, wanted.micros]
         return _beat(await self._scripts.run("spend", self._pair(attempt.ref.goal), args))
 
+    async def note_account(self, goal: str, account: str) -> None:
+        """Which account stops a goal: a person's resume says that it pays again."""
+        await reach(self.redis.hset(self.keys.goal(goal), "account", account))
+
     async def limited(self, attempt: Attempt, seconds: float, why: str) -> None:
         """Shows that the attempt waits for its provider."""
         await self._scripts.run(
@@ -416,6 +420,8 @@ class Store(Reading):
 
     async def resume(self, goal: str, *, reason: str = "", add: AddBudget | None = None, key: str = "") -> Command:
         parts = {part: value for part, value in (add or AddBudget()).model_dump().items() if value}
+        if account := await reach(self.redis.hget(self.keys.goal(goal), "account")):
+            await self.limits.reopen(account)
         more = {field.removeprefix("budget_"): value for field, value in budget_fields(parts).items()}
         return await self._command("resume", goal, [reason, json.dumps(more)], key)
 

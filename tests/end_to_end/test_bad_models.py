@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.house import House, audit_events
+from tests.house import House, audit_events, paid_by
 from tests.scripted import Answer, Call, Handler, ScriptedModel, says
 
 BRIEF = {"title": "one", "objective": "do one thing"}
@@ -40,7 +40,6 @@ BAD_PLANS: dict[str, tuple[Handler, str]] = {
     "no choices": (lambda call: web.json_response({"choices": []}), "no chat completion"),
     "key refused": (lambda call: web.json_response({"error": "bad key"}, status=401), "401"),
     "bad request": (lambda call: web.json_response({"error": "context too long"}, status=400), "400"),
-    "quota": (lambda call: web.json_response({"error": "insufficient_quota"}, status=429), "insufficient_quota"),
 }
 
 
@@ -51,7 +50,9 @@ def test_a_plan_that_cannot_start_blocks_the_goal_with_its_reason(
     handler, words = BAD_PLANS[kind]
     marker = f"[bad plan: {kind}]"
     model.on(marker, handler)
-    goal = house.submit(f"Plan badly {marker}")
+    # an endpoint's refusal of the key holds for all who pay with it
+    models = paid_by("spare-1") if kind == "key refused" else {}
+    goal = house.submit(f"Plan badly {marker}", models=models)
     shown = house.until(goal, "blocked", seconds=30)
     assert shown["reason"] == "configuration"
     assert words in shown["detail"]

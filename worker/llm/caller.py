@@ -70,6 +70,21 @@ class Caller:
         only: str = "",
     ) -> Called:
         """An answer to the conversation. `call` names this call, the same on each try. Raises a ModelError."""
+        try:
+            return await self._call(goal, call, messages, tools, waiting, only)
+        except ModelError as error:
+            error.account = self.profile.account
+            raise
+
+    async def _call(
+        self,
+        goal: str,
+        call: str,
+        messages: list[Message],
+        tools: list[dict[str, Any]],
+        waiting: Waiting,
+        only: str,
+    ) -> Called:
         began, tries, lost = time.monotonic(), 0, Spent()
         size = estimate(messages) + ANSWER if self._governor else 0
         while True:

@@ -59,9 +59,9 @@ class Answer(Frozen):
 
 
 class ModelError(Exception):
-    """A model call that brought no answer. `spent`: tokens that it is known to have cost all the same."""
+    """A model call that brought no answer. `account`: who was to pay, as the governor knows it."""
 
-    spent: tuple[int, int, int] = (0, 0, 0)
+    account: str = ""
 
 
 class Unavailable(ModelError):
