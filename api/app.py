@@ -16,7 +16,6 @@ from api.routes import artifacts, events, goals, inbox, rounds, system
 from api.state import State
 from config import logging
 from config.celery import make_app as make_celery
-from config.models import choose
 from config.settings import Settings, get_settings
 from pursuit import __version__
 from pursuit.blobs import Blobs
@@ -65,7 +64,7 @@ def make_app(settings: Settings) -> FastAPI:
 
 
 def _model_name(settings: Settings) -> str:
-    profile = choose(settings.model)
+    profile = settings.profile()
     return (
         "rehearsal (a fixed policy, no language model)" if profile.rehearsal else f"{profile.provider}:{profile.model}"
     )

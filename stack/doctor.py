@@ -11,7 +11,6 @@ from collections.abc import Callable
 from redis import Redis
 from redis.exceptions import RedisError
 
-from config.models import choose
 from config.settings import Settings
 from pursuit.errors import PursuitError
 from pursuit.models import Frozen
@@ -94,7 +93,7 @@ def _skew(client: Redis) -> float:
 
 def _model(settings: Settings) -> list[Line]:
     try:
-        profile = choose(settings.model)
+        profile = settings.profile()
     except ValueError as error:
         cure = "Correct PURSUIT_MODEL, such as moonshot:kimi-k2.6 or ollama:qwen3:14b."
         return [Line(name="model", level="error", text=str(error), cure=cure)]

@@ -18,7 +18,6 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
-from config.models import choose
 from config.settings import Settings
 from pursuit.errors import PursuitError
 from pursuit.folders import STACK_FILE
@@ -240,7 +239,7 @@ def say(text: str) -> None:
 
 def banner(stack: Stack, settings: Settings) -> None:
     """What runs where; the first line says who pays."""
-    profile = choose(settings.model)
+    profile = settings.profile()
     if profile.rehearsal:
         say("Model    rehearsal: a fixed policy, no language model, no cost. For a real one set MOONSHOT_API_KEY,")
         say("         or PURSUIT_MODEL=provider:model (see README).")

@@ -181,7 +181,7 @@ def test_doctor_names_what_is_wrong_with_its_cure(shell: Shell, house: House) ->
     bad = shell.run("doctor", code=1).stdout
     assert "ERROR   redis" in bad and "correct PURSUIT_REDIS_URL" in bad
     shell.env["PURSUIT_MODEL"] = "nonsense"
-    assert "must be provider:model" in shell.run("doctor", code=1).stdout
+    assert "name a profile, or provider:model" in shell.run("doctor", code=1).stdout
     shell.env["PURSUIT_SHARDS"] = "none"
     assert "PURSUIT_SHARDS" in shell.run("doctor", code=2).stderr
 

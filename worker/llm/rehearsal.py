@@ -17,7 +17,7 @@ from pursuit.models import Frozen
 from worker.llm.model import Answer, Message, ToolCall
 from worker.llm.policies import audit, survey
 from worker.llm.policies.steps import Result, Step
-from worker.prompts import unfence
+from worker.prompts import prompt, unfence
 
 #: Yields the calls of a step, gets their results; ends with a step that submits.
 Policy = Generator[list[Step], list[Result], None]
@@ -54,6 +54,8 @@ def respond(messages: list[Message], tools: list[dict[str, Any]]) -> Answer:
     number = 0
     for heard in _heard(messages):
         number += 1
+        if heard.results and all(text == f"ERROR: {prompt('guided')}" for _, text in heard.results):
+            continue  # a person has spoken; a fixed policy can only do the same again
         try:
             step = policy.send([Result(ok=ok, text=text) for ok, text in heard.results])
         except StopIteration:

@@ -170,6 +170,9 @@ class Loop(Generic[T]):
 
     async def _interrupted(self, waiting: list[ToolCall]) -> bool:
         """Whether a person has spoken during the answer: then none of it is done, and the model decides anew."""
+        effect = self._task.toolbox.effect
+        if all(call.name != self._task.submit and effect(call.name) is Effect.READ for call in waiting):
+            return False  # looking does no harm; the words come with the next step
         heard = await self._hear()
         if not heard:
             return False
