@@ -13,6 +13,7 @@ help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 run: $(VENV)/installed ## run the example goal: a swarm audits this Python environment
+	PURSUIT_SANDBOX=$${PURSUIT_SANDBOX:-$$($(BIN)/python -c 'from config.sandbox import probe; print("none" if probe() else "bubblewrap")')} \
 	$(BIN)/pursuit run --file examples/audit/goal.yaml --input env=$(VENV) --out results/audit
 
 test: $(VENV)/installed ## run the tests

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
 
 from pursuit import describe
-from pursuit.models import Artifact, Budget, Event, Goal, Job, Question, RoundRecord, Tally, Usage
-from pursuit.state import commands_for
+from pursuit.models import Artifact, Budget, Event, Goal, Job, Models, Policy, Question, RoundRecord, Tally, Usage
+from pursuit.state import JobState, commands_for
 
 
 class CriterionView(BaseModel):
@@ -40,7 +41,11 @@ class GoalView(BaseModel):
     constraints: list[str]
     subtasks: Tally
     budget: Budget
+    models: Models
+    policy: Policy
     usage: Usage
+    #: when a waiting goal goes on by itself
+    wake_at: datetime | None
     labels: dict[str, str]
     model: str
     commands: list[str]
@@ -75,6 +80,10 @@ class SubtaskView(BaseModel):
     attempt: int
     steps: int
     tokens: int
+    usd: float
+    #: waits until its provider takes calls again: for so many seconds more, and why
+    limited_seconds: float
+    limited_why: str
     note: str
     answer: str
     started_at: datetime | None
@@ -152,7 +161,10 @@ def goal_view(goal: Goal, model: str) -> GoalView:
         constraints=list(goal.contract.constraints),
         subtasks=goal.tally,
         budget=goal.budget,
+        models=goal.models,
+        policy=goal.policy,
         usage=goal.usage,
+        wake_at=goal.wake_at,
         labels=goal.labels,
         model=model,
         commands=commands_for(goal.status),
@@ -168,15 +180,19 @@ def goal_view(goal: Goal, model: str) -> GoalView:
 
 
 def subtask_view(job: Job, round_number: int, title: str, digest: dict[str, Any] | None) -> SubtaskView:
+    left = max(0.0, round(job.limited / 1000 - time.time(), 1)) if job.state is JobState.LEASED else 0.0
     return SubtaskView(
         id=job.id,
         round=round_number,
         title=title,
-        state=job.state,
+        state="rate_limited" if left else job.state,
         outcome=digest["outcome"] if digest else None,
         attempt=job.attempt,
         steps=job.steps,
         tokens=job.tokens,
+        usd=job.micros / 1_000_000,
+        limited_seconds=left,
+        limited_why=job.limit if left else "",
         note=job.note,
         answer=digest["answer"] if digest else "",
         started_at=_time(job.started),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -58,7 +58,7 @@ class Client:
     def pause(self, goal: str, *, mode: str = "now", reason: str = "") -> dict[str, Any]:
         return self._command(goal, "pause", {"mode": mode, "reason": reason})
 
-    def resume(self, goal: str, *, reason: str = "", add_budget: dict[str, int] | None = None) -> dict[str, Any]:
+    def resume(self, goal: str, *, reason: str = "", add_budget: Mapping[str, float] | None = None) -> dict[str, Any]:
         return self._command(goal, "resume", {"reason": reason, "add_budget": add_budget or {}})
 
     def cancel(self, goal: str, *, reason: str = "") -> dict[str, Any]:

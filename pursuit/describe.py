@@ -20,7 +20,7 @@ def now(goal: Goal) -> str:
         case Status.BLOCKED:
             return _blocked(goal)
         case Status.WAITING:
-            return f"Waits{_because(goal)}."
+            return _waiting(goal)
         case Status.COMPLETED:
             return f"Done: all {len(goal.contract.criteria)} criteria are met after {_count(goal.round, 'round')}."
         case Status.CANCELLED:
@@ -44,6 +44,13 @@ def _running(goal: Goal) -> str:
             )
         case Phase.VERIFYING:
             return f"Round {goal.round}: the checks are executed and the criteria judged."
+
+
+def _waiting(goal: Goal) -> str:
+    until = f" It goes on by itself at {goal.wake_at:%Y-%m-%d %H:%M:%S} UTC" if goal.wake_at else ""
+    if goal.reason is Reason.QUOTA:
+        return f"Waits for the model account's quota{_because(goal)}.{until}; nothing is spent meanwhile."
+    return f"Waits{_because(goal)}.{until}."
 
 
 def _blocked(goal: Goal) -> str:

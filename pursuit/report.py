@@ -162,7 +162,8 @@ def markdown(report: Report) -> str:
         f"**{report.status}**{f' ({report.reason})' if report.reason else ''}: {report.summary}",
         "",
         f"Goal `{report.id}`, model: {report.model}. {used.rounds} rounds, {report.census.subtasks} subtasks, "
-        f"{used.steps} steps, {used.tokens_in} + {used.tokens_out} tokens, {used.seconds:.0f} s running.",
+        f"{used.steps} steps, {used.tokens_in} + {used.tokens_out} tokens, "
+        f"${used.usd:.4f}, {used.seconds:.0f} s running.",
         "",
         "## Criteria",
         "",

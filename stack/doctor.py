@@ -11,6 +11,9 @@ from collections.abc import Callable
 from redis import Redis
 from redis.exceptions import RedisError
 
+from config.endpoints import SMALL_WINDOW, check, detect
+from config.models import Profile
+from config.sandbox import CURE, probe
 from config.settings import Settings
 from pursuit.errors import PursuitError
 from pursuit.models import Frozen
@@ -93,24 +96,45 @@ def _skew(client: Redis) -> float:
 
 def _model(settings: Settings) -> list[Line]:
     try:
-        profile = settings.profile()
+        names = {settings.profile(role=role) for role in ("planner", "subagent", "verifier")}
     except ValueError as error:
         cure = "Correct PURSUIT_MODEL, such as moonshot:kimi-k2.6 or ollama:qwen3:14b."
         return [Line(name="model", level="error", text=str(error), cure=cure)]
+    return [line for profile in sorted(names, key=lambda p: p.name) for line in _one_model(profile)]
+
+
+def _one_model(profile: Profile) -> list[Line]:
     if profile.rehearsal:
         cure = "Set MOONSHOT_API_KEY, or PURSUIT_MODEL=provider:model with that provider's key."
+        found = ", ".join(f"PURSUIT_MODEL={f.provider}:{f.models[0]}" for f in detect())
+        if found:
+            cure = f"A local server answers: {found}. Or set MOONSHOT_API_KEY."
         text = "rehearsal: a fixed policy, no language model"
         return [Line(name="model", level="warning", text=text, cure=cure)]
-    text = f"{profile.provider}:{profile.model} at {profile.base_url}, paid by {profile.payer}"
-    return [Line(name="model", level="ok", text=text)]
+    checked = check(profile)
+    text = f"{profile.name} at {profile.base_url}, paid by {profile.payer}: {checked.text}"
+    cure = "" if checked.ok else "Correct its address, name or key; or choose a model that calls tools."
+    lines = [Line(name="model", level="ok" if checked.ok else "error", text=text, cure=cure)]
+    window = checked.window or profile.window
+    if window < SMALL_WINDOW:
+        cure = f"Give it at least {SMALL_WINDOW} (Ollama: OLLAMA_CONTEXT_LENGTH=32768), and the profile its `window`."
+        lines.append(Line(name="model window", level="warning", text=f"{window} tokens are few", cure=cure))
+    if profile.prices is None:
+        cure = "Set its `prices` in [profiles.<name>] of pursuit.toml, so that budgets in dollars can be kept."
+        lines.append(Line(name="model prices", level="warning", text="not known", cure=cure))
+    return lines
 
 
 def _commands(settings: Settings) -> list[Line]:
     if settings.commands == "off":
         cure = "PURSUIT_COMMANDS=checks lets people's command checks run, =all also the sub-agents' commands."
         return [Line(name="commands", level="ok", text="off: nothing runs commands on this machine", cure=cure)]
-    cure = "There is no sandbox yet: commands run as the worker's user. Turn it off where others may submit goals."
-    return [Line(name="commands", level="warning", text=settings.commands, cure=cure)]
+    if settings.sandbox == "none":
+        cure = "Commands run as the worker's user, with all its files. Set PURSUIT_SANDBOX=bubblewrap to contain them."
+        return [Line(name="commands", level="warning", text=f"{settings.commands}, without a sandbox", cure=cure)]
+    if problem := probe():
+        return [Line(name="commands", level="warning", text=f"off, there is no sandbox: {problem}", cure=CURE)]
+    return [Line(name="commands", level="ok", text=f"{settings.commands}, in bubblewrap")]
 
 
 def _ports(settings: Settings) -> list[Line]:

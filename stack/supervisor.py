@@ -18,6 +18,7 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from config.sandbox import probe
 from config.settings import Settings
 from pursuit.errors import PursuitError
 from pursuit.folders import STACK_FILE
@@ -245,6 +246,9 @@ def banner(stack: Stack, settings: Settings) -> None:
         say("         or PURSUIT_MODEL=provider:model (see README).")
     else:
         say(f"Model    {profile.provider}:{profile.model}, paid by {profile.payer}")
+    if settings.commands != "off" and settings.sandbox != "none" and (problem := probe()):
+        say(f"Commands off, there is no sandbox: {problem}. `pursuit doctor` says how to get it;")
+        say("         checks by command can't pass until then. PURSUIT_SANDBOX=none runs them without one.")
     redis = stack._redis
     say(
         f"Redis    private, {redis.binary.name}, AOF on, in {settings.data / 'redis'}"

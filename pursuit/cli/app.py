@@ -26,6 +26,7 @@ InputPath = Annotated[list[str] | None, typer.Option("--input", help="file or fo
 GoalFile = Annotated[Path | None, typer.Option("-f", "--file", help="the goal as YAML or JSON")]
 Rounds = Annotated[int | None, typer.Option("--rounds", help="at most this many rounds")]
 Steps = Annotated[int | None, typer.Option("--steps", help="at most this many steps in all")]
+Usd = Annotated[float | None, typer.Option("--usd", help="at most this many US dollars for all model calls")]
 Label = Annotated[list[str] | None, typer.Option("--label", help="KEY=VALUE")]
 Reason = Annotated[str, typer.Option("--reason", help="why, for the log")]
 
@@ -39,6 +40,7 @@ def run(
     file: GoalFile = None,
     rounds: Rounds = None,
     steps: Steps = None,
+    usd: Usd = None,
     label: Label = None,
     model: Annotated[str | None, typer.Option("--model", help="provider:model, for a stack started by this")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="submit, print the id, don't watch")] = False,
@@ -51,7 +53,7 @@ def run(
     from pursuit.cli.output import say
     from pursuit.cli.watch import DETACHED, watch
 
-    goal = build(objective, criterion, check, input_, file, rounds, steps, label)
+    goal = build(objective, criterion, check, input_, file, rounds, steps, usd, label)
     client, stack = server.connect(), None
     if not server.answers(client):
         if "PURSUIT_URL" in os.environ:
@@ -122,6 +124,7 @@ def submit(
     file: GoalFile = None,
     rounds: Rounds = None,
     steps: Steps = None,
+    usd: Usd = None,
     label: Label = None,
     key: Annotated[str | None, typer.Option("--key", help="idempotency key: the same key, the same goal")] = None,
     output: Output = "table",
@@ -131,7 +134,7 @@ def submit(
     from pursuit.cli.output import show
     from pursuit.cli.server import connect
 
-    goal = connect().submit(build(objective, criterion, check, input_, file, rounds, steps, label), key=key)
+    goal = connect().submit(build(objective, criterion, check, input_, file, rounds, steps, usd, label), key=key)
     if not show(goal, output):
         print(goal["id"])
 
@@ -194,7 +197,8 @@ def show(goal: GoalId, output: Output = "table") -> None:
     for criterion in shown["criteria"]:
         print(f"  [{'x' if criterion['status'] == 'met' else ' '}] {criterion['id']} {criterion['text']}")
     print(f"rounds {usage['rounds']} of {budget['rounds']}, steps {usage['steps']} of {budget['steps']}, ", end="")
-    print(f"tokens {usage['tokens_in']} in {usage['tokens_out']} out, {usage['seconds']:.0f} s running")
+    print(f"tokens {usage['tokens_in']} in {usage['tokens_out']} out, ", end="")
+    print(f"${usage['usd']:.4f}, {usage['seconds']:.0f} s running")
     print(f"model {shown['model']}; you may: {', '.join(shown['commands']) or 'nothing, it is final'}")
 
 
@@ -315,11 +319,12 @@ def resume(
     rounds: Annotated[int, typer.Option("--rounds", min=0, help="this many rounds more")] = 0,
     steps: Annotated[int, typer.Option("--steps", min=0, help="this many steps more")] = 0,
     tokens: Annotated[int, typer.Option("--tokens", min=0, help="this many tokens more")] = 0,
+    usd: Annotated[float, typer.Option("--usd", min=0, help="this many US dollars more")] = 0,
 ) -> None:
-    """Take up a paused or blocked goal, if need be with a larger budget."""
+    """Take up a paused, blocked or waiting goal, if need be with a larger budget."""
     from pursuit.cli.server import connect
 
-    more = {"rounds": rounds, "steps": steps, "tokens": tokens}
+    more: dict[str, float] = {"rounds": rounds, "steps": steps, "tokens": tokens, "usd": usd}
     _told(connect().resume(goal, reason=reason, add_budget={k: v for k, v in more.items() if v}))
 
 

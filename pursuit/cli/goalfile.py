@@ -18,6 +18,7 @@ def build(
     file: Path | None,
     rounds: int | None,
     steps: int | None,
+    usd: float | None,
     labels: list[str] | None,
 ) -> dict[str, Any]:
     """The submission. Raises InvalidRequest for a file that can't be read, or no objective at all."""
@@ -33,7 +34,7 @@ def build(
     ]
     goal["inputs"] = [*(goal.get("inputs") or []), *(_input(text) for text in inputs or ())]
     goal["labels"] = {**(goal.get("labels") or {}), **dict(_pair(text, "--label") for text in labels or ())}
-    limits = {"rounds": rounds, "steps": steps}
+    limits = {"rounds": rounds, "steps": steps, "usd": usd}
     goal["budget"] = {**(goal.get("budget") or {}), **{k: v for k, v in limits.items() if v is not None}}
     return goal
 

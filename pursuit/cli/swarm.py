@@ -17,6 +17,7 @@ CELLS = {
     "queued": ("·", "dim"),
     "running": ("▶", "bold cyan"),
     "waiting": ("?", "bold yellow"),
+    "limited": ("◷", "bold yellow"),
     "done": ("■", "green"),
     "partial": ("◪", "yellow"),
     "failed": ("✗", "bold red"),
@@ -39,7 +40,13 @@ class Swarm:
         """Takes over a fresh snapshot."""
         self.goal = goal
         self.steps = max(self.steps, goal["usage"]["steps"])
-        states = {"leased": "running", "parked": "waiting", "buried": "failed", "cancelled": "failed"}
+        states = {
+            "leased": "running",
+            "rate_limited": "limited",
+            "parked": "waiting",
+            "buried": "failed",
+            "cancelled": "failed",
+        }
         for item in subtasks:
             state = item["outcome"] or states.get(item["state"], item["state"])
             self.cells[item["id"]] = state
@@ -59,9 +66,14 @@ class Swarm:
                     return f"{sub} goes on in attempt {data['attempt']}"
             case "subtask.step":
                 self.steps += 1
+                if self.cells.get(sub) == "limited":
+                    self.cells[sub] = "running"
                 self.notes[sub] = data.get("note", "")
             case "subtask.waiting":
-                self.cells[sub] = "waiting"
+                limited = data.get("why") == "rate limited"
+                self.cells[sub] = "limited" if limited else "waiting"
+                if limited:
+                    self.notes[sub] = f"rate limited ({data['limit']}), {data['seconds']:.0f} s left"
             case "subtask.finished":
                 self.cells[sub] = data["outcome"]
                 mark = "" if data["outcome"] == "done" else f" {data['outcome']}"
@@ -80,7 +92,7 @@ class Swarm:
             case "question.answered":
                 return f"answered: {data['answer']}"
             case "budget.warning":
-                return f"budget: {data['used']:.0%} used"
+                return f"budget: {data['used']:.0%} of {data['part'].replace('micros', 'money')} used"
             case "goal.status":
                 words = f"{data['from']} -> {data['to']}" if data["from"] != data["to"] else data["to"]
                 why = " ".join(part for part in (data.get("reason", ""), data.get("detail", "")) if part)
@@ -138,7 +150,9 @@ class Swarm:
         """The server's sentence; while the swarm works, the count is the live one, and stragglers are named."""
         if self.goal["status"] != "running" or self.goal["phase"] != "executing" or not self.cells:
             return str(self.goal["now"])
-        left = [name for name, state in sorted(self.cells.items()) if state in ("queued", "running", "waiting")]
+        left = [
+            name for name, state in sorted(self.cells.items()) if state in ("queued", "running", "waiting", "limited")
+        ]
         done = len(self.cells) - len(left)
         text = f"Round {self.goal['round']}: {done} of {len(self.cells)} subtasks done."
         if 0 < len(left) <= 3:

@@ -10,21 +10,15 @@ import asyncio
 import contextlib
 import os
 import resource
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
+from config.sandbox import bubblewrap, probe
 from pursuit.models import Frozen
 
-#: what a command sees of the system, read-only; the interpreter of Pursuit is added
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/etc/alternatives", "/etc/ssl", "/etc/ca-certificates",
-          "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/mime.types")  # fmt: skip
-NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 #: seconds between looks at what a command's processes take together
 WATCH = 0.2
 OUTPUT_MOST = 1_000_000
@@ -130,51 +124,6 @@ class Sandbox:
                 return f"stopped: it took more than {self.limits.memory_mb} MiB of memory"
             if seconds > self.limits.cpu_seconds:
                 return f"stopped: it took more than {self.limits.cpu_seconds} seconds of CPU"
-
-
-def bubblewrap(folder: Path, *, network: bool = False, readable: Sequence[Path] = ()) -> list[str]:
-    """The words in front of a command. Workspaces lie under the data folder, which nothing else is shown of."""
-    words = [
-        shutil.which("bwrap") or "bwrap",
-        "--unshare-all",
-        "--die-with-parent",
-        "--new-session",
-        "--cap-drop",
-        "ALL",
-    ]
-    if network:
-        words.append("--share-net")
-    words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run", "--hostname", "sandbox"]  # noqa: S108
-    shown = [Path(path) for path in (*SYSTEM, *(NETWORK if network else ()))]
-    shown += [Path(sys.prefix), Path(sys.base_prefix), *readable]
-    for path in dict.fromkeys(shown):
-        if path.is_symlink() and str(path) in SYSTEM:
-            words += ["--symlink", str(path.readlink()), str(path)]
-        elif path.exists():
-            words += ["--ro-bind", str(path.resolve()), str(path)]
-    words += ["--bind", str(folder), str(folder)]
-    if (folder / "inputs").is_dir():
-        words += ["--ro-bind", str(folder / "inputs"), str(folder / "inputs")]
-    return [*words, "--chdir", str(folder)]
-
-
-@cache
-def probe() -> str:
-    """Why bubblewrap can't be had here; '' when it works. Tried once a process, by really running a command."""
-    if not sys.platform.startswith("linux"):
-        return "bubblewrap needs Linux"
-    if shutil.which("bwrap") is None:
-        return "there is no bwrap on the PATH"
-    folder = Path.cwd()
-    try:
-        ended = subprocess.run(
-            [*bubblewrap(folder), "/bin/sh", "-c", "echo it works"], capture_output=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"bwrap can't be run: {error}"
-    if ended.returncode == 0 and b"it works" in ended.stdout:
-        return ""
-    return f"bwrap fails: {ended.stderr.decode(errors='replace').strip()[:300]}"
 
 
 def bare_environment(folder: Path) -> dict[str, str]:
