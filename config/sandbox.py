@@ -14,9 +14,9 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/etc/alternative
           "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/mime.types")  # fmt: skip
 NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 CURE = (
-    "Install bubblewrap (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap). In a "
-    "container allow user namespaces (docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined); Ubuntu "
-    "24.04 needs an AppArmor profile for bwrap. PURSUIT_SANDBOX=none runs commands without a sandbox, as the worker's user."
+    "Install bubblewrap (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap). In a container allow "
+    "user namespaces (docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined). Ubuntu 24.04 "
+    "needs an AppArmor profile for bwrap. PURSUIT_SANDBOX=none runs commands without one, as the worker's user."
 )
 
 

@@ -67,6 +67,7 @@ class House:
             **{f"KEY_{number}": f"key-number-{number}" for number in range(1, SPARE + 1)},
             **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
             "PURSUIT_COMMANDS": "checks",
+            "PURSUIT_MODEL_STALL": "3",
             "PURSUIT_SANDBOX": "none",
             "PURSUIT_PORT": str(self.api_port),
             **TEST_TIMES,

@@ -92,7 +92,7 @@ class ScriptedModel:
         asyncio.set_event_loop(self._loop)
         app = web.Application(client_max_size=50_000_000)
         app.router.add_post("/v1/chat/completions", self._answer)
-        runner = web.AppRunner(app)
+        runner = web.AppRunner(app, handler_cancellation=True)
         self._loop.run_until_complete(runner.setup())
         self._loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", self.port).start())
         self._ready.set()

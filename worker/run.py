@@ -86,6 +86,7 @@ async def _work(runtime: Runtime, attempt: Attempt) -> Outcome | str:
     """The outcome, or, where there is none, a word on what became of the job instead."""
     goal = await runtime.store.goal(attempt.ref.goal)
     try:
+        runtime.check_prices(goal)
         loop, outcome = await WORK[attempt.ref.kind](runtime, attempt, goal)
     except Stopped as stopped:
         if stopped.why in ("pause", Fence.GAP):

@@ -176,6 +176,18 @@ class Runtime:
         tools = {tool.name: tool for tool in self.tools.values() if chosen(tool)}
         return Toolbox(tools, context, policy=self.policy(goal), most=min(MOST, max(4_000, window // 2)))
 
+    def check_prices(self, goal: Goal) -> None:
+        """A cap in dollars can only be kept where prices are known. Raises NotConfigured."""
+        if goal.budget.usd is None:
+            return
+        for role in ("planner", "subagent", "verifier"):
+            profile = self.models.of(getattr(goal.models, role), role).profile
+            if profile.prices is None:
+                raise NotConfigured(
+                    f"the goal has a budget in dollars, and no price of {profile.name} is known: set `prices` of its "
+                    "profile in pursuit.toml, or limit tokens instead"
+                )
+
     def policy(self, goal: Goal) -> dict[str, Policy]:
         """By tool, the stricter of what the server and the goal say."""
         said: dict[str, Policy] = dict(self.settings.tool_policy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 
@@ -45,7 +45,7 @@ async def show_round(here: Here, goal: str, number: int) -> RoundRecord:
 async def list_subtasks(
     here: Here,
     goal: str,
-    state: Annotated[list[JobState] | None, Query()] = None,
+    state: Annotated[list[JobState | Literal["rate_limited"]] | None, Query()] = None,
     round_number: Annotated[int | None, Query(alias="round", ge=1)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     cursor: Annotated[str | None, Query(description="id of the last subtask seen", max_length=20)] = None,

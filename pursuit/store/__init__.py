@@ -2,10 +2,11 @@
 
 from pursuit.store.compaction import compact_rounds
 from pursuit.store.limits import Admission, Limits, Pace, Reply
-from pursuit.store.replies import Attempt, Beat, Command, Fence, Finished, Start, Swept
+from pursuit.store.replies import HELD, Attempt, Beat, Command, Fence, Finished, Start, Swept
 from pursuit.store.store import Follow, Spent, Store, Timing, Wanted
 
 __all__ = [
+    "HELD",
     "Admission",
     "Attempt",
     "Beat",

@@ -61,6 +61,10 @@ class Attempt(Frozen):
     active: float = 0.0
 
 
+#: said of a budget that others' calls in flight may or may not use up
+HELD = "held"
+
+
 class Beat(Frozen):
     """What a heartbeat or a journal entry comes back with."""
 
@@ -68,7 +72,7 @@ class Beat(Frozen):
     wish: str = ""
     used_steps: int = 0
     guided: int = 0
-    #: the part of the budget that allows no further call, or ''
+    #: the part of the budget that allows no further call, HELD while others' calls may still take it, or ''
     over: str = ""
 
 

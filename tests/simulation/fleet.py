@@ -44,6 +44,7 @@ class Process:
             app=self.app,
             models=SimpleNamespace(of=lambda name, role: Caller(roles.Player(self), REHEARSING)),
             redactor=Redactor(),
+            check_prices=lambda goal: None,
             draining=SimpleNamespace(is_set=lambda: False),
             blobs=SimpleNamespace(put_text=lambda text, durable=False: world.put(text)),
             process=self,

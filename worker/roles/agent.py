@@ -7,6 +7,7 @@ answer that have no result yet, and goes on.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from config.crashpoints import crash_point
 from pursuit.models import Entry
-from pursuit.store import Attempt, Beat, Fence, Spent, Wanted
+from pursuit.store import HELD, Attempt, Beat, Fence, Spent, Wanted
 from worker.llm.caller import ANSWER, Called, Caller, estimate
 from worker.llm.model import Answer, TimedOut, ToolCall, TooLong
 from worker.prompts import fence, prompt
@@ -346,6 +347,9 @@ class Loop(Generic[T]):
             self._heed(beat)
             if not beat.over:
                 self._reserved = True
+            elif beat.over == HELD:
+                self._stop_if_paused(beat)
+                await asyncio.sleep(random.uniform(0.5, 1.5))  # others' calls in flight take less than is held for them
             elif self._class + 1 < len(self._task.budget):
                 self._class += 1
                 self._wrap_up = True
@@ -437,6 +441,9 @@ class Loop(Generic[T]):
         crash_point("after_journal")
         if called:
             self._reserved = following is not None and not beat.over
+        self._stop_if_paused(beat)
+
+    def _stop_if_paused(self, beat: Beat) -> None:
         if beat.wish == "pause" or self._draining.is_set():
             raise Stopped("pause")
 

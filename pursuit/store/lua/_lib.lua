@@ -104,17 +104,19 @@ local function budget()
     return {{'steps', b[1] or 0, b[2] or 0, b[3]}, {'tokens', (b[4] or 0) + (b[5] or 0), b[6] or 0, b[7]},
         {'micros', b[8] or 0, b[9] or 0, b[10]}, {'wall_seconds', ((b[11] or 0) + now - (b[12] or now)) / 1000, 0, b[13]}}
 end
--- Holds one call of a class for a job. Returns nil, or the part of the budget that doesn't allow it.
+-- Holds one call of a class for a job. Returns nil, or the part of the budget that doesn't allow it; 'held' when it would
+-- fit as soon as others' calls take less than is held for them.
 local function reserve(record, class, tokens, micros)
-    local wanted = {1, tokens, micros}
+    local wanted, waits = {1, tokens, micros}, nil
     for place, part in ipairs(budget()) do
         local name, used, held, limit = unpack(part, 1, 4)
-        local mine = record.held and record.held[place] or 0
-        if limit and place < 4 and used + held - mine + wanted[place] > limit - math.ceil(limit * KEPT[class]) then
-            return name
-        end
+        local others = held - (record.held and record.held[place] or 0)
+        local bound = limit and place < 4 and limit - math.ceil(limit * KEPT[class])
+        if bound and used + wanted[place] > bound then return name end
+        if bound and used + others + wanted[place] > bound then waits = 'held' end
         if limit and place == 4 and class == 'work' and used >= limit then return name end
     end
+    if waits then return waits end
     hold(record, wanted)
 end
 

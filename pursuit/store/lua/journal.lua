@@ -17,7 +17,8 @@
 -- ARGV[13] tokens  that the next call may take
 -- ARGV[14] micros  that it may cost
 --
--- returns {KEPT | HAVE, wish, steps used, pieces of guidance, part of the budget that forbids the next call, or ''}
+-- returns {KEPT | HAVE, wish, steps used, pieces of guidance, part of the budget that forbids the next call,
+--   'held' for the time being, or ''}
 --   HAVE: these entries are recorded already
 --   or {LOST} (another attempt has the job) or {GONE} (the goal is final)
 --   or {GAP} (entries before the index are missing: Redis has gone back in time)

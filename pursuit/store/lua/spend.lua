@@ -9,7 +9,7 @@
 -- ARGV[5] tokens  that it may take
 -- ARGV[6] micros  that it may cost, in millionths of a dollar
 --
--- returns {KEPT, wish, steps used, pieces of guidance, part of the budget that forbids it, or ''}
+-- returns {KEPT, wish, steps used, pieces of guidance, part of the budget that forbids it, 'held' for the time being, or ''}
 --   or {LOST} (another attempt has the job) or {GONE} (the goal is final)
 
 local job = ARGV[2]
