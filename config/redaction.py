@@ -65,6 +65,8 @@ def from_environment(environment: Mapping[str, str] | None = None, extra: Iterab
     env = os.environ if environment is None else environment
     values = list(extra)
     for name, value in env.items():
+        if name == "PURSUIT_SECRETS":
+            continue  # names of secrets, no secrets
         if _NAMES.search(name):
             values += _file(value) if name.upper().endswith("_FILE") else [value]
         elif "://" in value and "@" in value:

@@ -96,11 +96,12 @@ def _skew(client: Redis) -> float:
 
 def _model(settings: Settings) -> list[Line]:
     try:
-        names = {settings.profile(role=role) for role in ("planner", "subagent", "verifier")}
+        profiles = [settings.profile(role=role) for role in ("planner", "subagent", "verifier")]
     except ValueError as error:
         cure = "Correct PURSUIT_MODEL, such as moonshot:kimi-k2.6 or ollama:qwen3:14b."
         return [Line(name="model", level="error", text=str(error), cure=cure)]
-    return [line for profile in sorted(names, key=lambda p: p.name) for line in _one_model(profile)]
+    distinct = {f"{profile.name} {profile.account}": profile for profile in profiles}
+    return [line for profile in distinct.values() for line in _one_model(profile)]
 
 
 def _one_model(profile: Profile) -> list[Line]:

@@ -39,7 +39,8 @@ PRICES = {"input": 1.0, "output": 10.0, "cached": 0.1}
 def profiles(url: str) -> dict[str, Any]:
     """`spare-1` and so on: the same scripted model, each with a key and so with limits of its own."""
     common = {"provider": "house", "model": "scripted", "base_url": url, "prices": PRICES}
-    return {f"spare-{n}": {**common, "key_variable": f"KEY_{n}"} for n in range(1, SPARE + 1)}
+    own = {f"spare-{n}": {**common, "key_variable": f"KEY_{n}"} for n in range(1, SPARE + 1)}
+    return {**own, "small": {**common, "key_variable": "KEY_1", "window": 9_000}}
 
 
 def paid_by(profile: str) -> dict[str, str]:

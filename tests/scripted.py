@@ -29,6 +29,8 @@ class Call:
         self.messages: list[dict[str, Any]] = body["messages"]
         self.tools: list[dict[str, Any]] = body.get("tools", [])
         self.offered = {tool["function"]["name"] for tool in self.tools}
+        if "response_format" in body:
+            self.offered.add(body["response_format"]["json_schema"]["name"])
         self.text = str(self.messages[1]["content"])
 
     @property

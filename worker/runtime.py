@@ -78,8 +78,7 @@ class Callers:
         if key not in self._callers:
             governor = None
             if not profile.rehearsal:
-                patience = self._settings.model_timeout + 60
-                governor = Governor(self._store.limits, profile, patience=patience)
+                governor = Governor(self._store.limits, profile, patience=self._settings.lease)
             self._callers[key] = Caller(make_model(self._settings, profile), profile, governor)
         return self._callers[key]
 

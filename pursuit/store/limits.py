@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,7 +43,7 @@ class Pace:
     tokens: int = 0
     ceiling: int = 300
     #: seconds after which a call without a word counts as lost
-    patience: float = 360.0
+    patience: float = 30.0
 
 
 class AccountState(Frozen):
@@ -101,6 +103,11 @@ class Limits:
         args = [f"{goal} {call}", how, span, tokens, pace.ceiling, FIRST_WINDOW, text[:500]]
         reply = await self._scripts.run("release", keys.limit(account), args)
         return int(reply[1]) / 1000
+
+    async def renew(self, account: str, calls: Sequence[tuple[str, str]], pace: Pace) -> None:
+        """Shows that these calls, each a goal and its name there, are alive."""
+        names = [f"{goal} {call}" for goal, call in calls]
+        await self._scripts.run("renew", keys.limit(account), [int(pace.patience * 1000), json.dumps(names)])
 
     async def reopen(self, account: str) -> None:
         """A person says that the account pays again: the next call finds out."""

@@ -28,7 +28,7 @@ NAMES = (
     "compact", "recover", "audit", "forget", "spend", "limited",
 )  # fmt: skip
 #: The governor's: their keys are an account's, not a goal's.
-LIMIT_NAMES = ("admit", "release")
+LIMIT_NAMES = ("admit", "release", "renew")
 
 #: These make more work, so a Redis whose memory is full refuses them. All others bring work to its end, or give memory
 #: back, and are let through.

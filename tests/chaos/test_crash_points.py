@@ -26,6 +26,8 @@ API = {
     "after_command_before_reply",
     "after_answer_before_publish",
 }
+#: needs a tool of its own: tests/end_to_end/test_tools_and_effects.py
+ELSEWHERE = {"after_start_of_tool"}
 ROOT = Path(__file__).parents[2]
 
 
@@ -54,10 +56,13 @@ class Script:
     def __init__(self, point: str) -> None:
         self.point = point
         self.calls: Counter[str] = Counter()
-        self.broken = point == "after_retry"
+        self.broken = point in ("after_retry", "after_wait")
 
     def __call__(self, call: Call) -> Answer | web.Response | None:
         if self.broken and '"question 1"' in call.text:
+            if self.point == "after_wait":
+                error = {"message": "quota used up", "resets_in_seconds": 2}
+                return web.json_response({"error": error}, status=429)
             return web.Response(status=500, text="overloaded")
         self.calls[f"{call.text} turn {call.turn}"] += 1
         if call.role != "digest" or '"question 1"' not in call.text:
@@ -96,7 +101,7 @@ def finish(house: House, goal: str, script: Script) -> None:
     assert house.goal(goal)["usage"]["steps"] == len(script.calls)
 
 
-@pytest.mark.parametrize("point", sorted(set(POINTS) - API))
+@pytest.mark.parametrize("point", sorted(set(POINTS) - API - ELSEWHERE))
 def test_a_worker_killed_there_costs_time_and_nothing_else(house: House, model: ScriptedModel, point: str) -> None:
     script = Script(point)
     model.on(f"[{point}]", script)

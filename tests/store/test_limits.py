@@ -179,10 +179,27 @@ async def test_calls_of_dead_workers_give_their_slots_back(account: Account, clo
     assert (await account.limits.state("acct")).window == 16
 
 
+async def test_calls_that_are_renewed_keep_their_slots(account: Account, clock: Clock) -> None:
+    inside = await account.enter(200)
+    for _ in range(5):
+        clock.forward(account.pace.patience / 3)
+        await account.limits.renew("acct", [("goal_a", call) for call in inside[:10]], account.pace)
+    assert len(await account.enter(200)) == len(inside) - 10
+
+
+async def test_a_dead_probe_holds_nobody_up(account: Account, clock: Clock) -> None:
+    (call,) = await account.enter(1)
+    await account.end(call, "quota", seconds=10)
+    clock.forward(11.1)
+    assert (await account.ask())[0] is GO
+    assert (await account.ask())[1] == "probe"
+    clock.forward(account.pace.patience + 1)
+    assert (await account.ask())[0] is GO
+
+
 async def test_the_same_call_is_let_in_once_and_ends_once(account: Account) -> None:
     assert (await account.ask(call="same"))[0] is GO
     assert (await account.ask(call="same"))[0] is GO
-    assert (await account.limits.state("acct")).in_flight in (0, 1)
     await account.end("same", "failed")
     await account.end("same", "failed")
     assert len(await account.enter(200)) == 16

@@ -53,10 +53,25 @@ class Governor:
         )
         self._queues: dict[str, deque[_Waiter]] = {}
         self._pump: asyncio.Task[None] | None = None
+        #: calls in flight, and the task that shows them to be alive
+        self._inside: dict[tuple[str, str], None] = {}
+        self._alive: asyncio.Task[None] | None = None
         self._why, self._seconds = "window", 0.0
 
     async def enter(self, goal: str, call: str, tokens: int, waiting: Waiting) -> None:
         """Returns when the call may be made. Raises Closed or NotConfigured when none may."""
+        await self._enter(goal, call, tokens, waiting)
+        self._inside[goal, call] = None
+        if self._alive is None or self._alive.done():
+            self._alive = asyncio.create_task(self._renew())
+
+    async def _renew(self) -> None:
+        while self._inside:
+            await asyncio.sleep(self.pace.patience / 3)
+            with suppress(PursuitError):
+                await self._limits.renew(self._account, list(self._inside), self.pace)
+
+    async def _enter(self, goal: str, call: str, tokens: int, waiting: Waiting) -> None:
         if not self._queues:
             reply = await self._limits.admit(self._account, goal, call, self.pace, tokens=tokens)
             if self._may(reply):
@@ -83,6 +98,7 @@ class Governor:
         self, goal: str, call: str, how: str, *, seconds: float | None = None, tokens: int = 0, text: str = ""
     ) -> float:
         """Gives the slot back. Returns for how many seconds the account is closed, 0 where Redis doesn't answer."""
+        self._inside.pop((goal, call), None)
         with suppress(PursuitError):  # the slot ends by itself
             release = self._limits.release(
                 self._account, goal, call, how, self.pace, seconds=seconds, tokens=tokens, text=text

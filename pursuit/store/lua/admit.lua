@@ -30,7 +30,8 @@ local closed = number('closed_until', 0)
 if closed > now then return wait(closed - now, get('closed_why')) end
 local flying = redis.call('ZCARD', calls)
 -- after a used-up quota or an outage one call finds out whether it is over
-if (quota > 0 or get('half') == '1') and flying > 0 then return wait(250, 'probe') end
+local probing = quota > 0 or get('half') == '1'
+if probing and number('probe_until', 0) > now then return wait(250, 'probe') end
 if flying >= math.floor(math.min(number('window', ARGV[8]), tonumber(ARGV[7]))) then return wait(100, 'window') end
 
 -- fair shares: whoever waits with fewer calls in flight goes first. Who hasn't asked for two seconds no longer waits.
@@ -56,6 +57,7 @@ for _, bucket in ipairs({{'requests', tonumber(ARGV[5]), 1}, {'tokens', tonumber
     end
 end
 for _, level in ipairs(levels) do set(level[1], string.format('%.6f', level[2]), level[1] .. '_at', ms(now)) end
+if probing then set('probe_until', ms(now + tonumber(ARGV[3]))) end
 redis.call('ZADD', calls, ms(now + tonumber(ARGV[3])), call)
 redis.call('HINCRBY', limit, 'goal:' .. goal, 1)
 redis.call('ZREM', waiting, goal)

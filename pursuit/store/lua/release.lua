@@ -15,6 +15,7 @@
 
 local flying = redis.call('ZCARD', KEYS[2])
 if not free(ARGV[2]) then return {'KNOWN', 0} end
+drop('probe_until')
 local how, span, ceiling = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6])
 local window = math.min(number('window', ARGV[7]), ceiling)
 if tonumber(ARGV[5]) ~= 0 and get('tokens') then redis.call('HINCRBYFLOAT', limit, 'tokens', -tonumber(ARGV[5])) end

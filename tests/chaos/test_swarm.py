@@ -1,0 +1,91 @@
+"""A whole swarm under random kill -9: what was paid for and recorded is never paid for again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from tests.chaos.conftest import MakeHouse
+from tests.house import House, audit_events, eventually
+from tests.scripted import Answer, Call, ScriptedModel, says
+
+STEPS = 13
+
+
+class Ledger:
+    """Every call as the provider would bill it: which step of which job, from when to when."""
+
+    def __init__(self, model: ScriptedModel, marker: str, width: int, delay: float) -> None:
+        self.calls: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.width, self.delay = width, delay
+        model.on(marker, self)
+
+    async def __call__(self, call: Call) -> Answer | None:
+        began, name = time.monotonic(), f"{call.text} step {call.turn}"
+        try:
+            await asyncio.sleep(self.delay * random.uniform(0.5, 1.5))
+        finally:
+            self.calls[name].append((began, time.monotonic()))
+        if call.role == "plan":
+            made = [{"title": f"{n}", "objective": f"count to {n}"} for n in range(1, self.width + 1)]
+            return says("", ("submit_plan", {"subtasks": made}))
+        if call.role != "digest":
+            return None
+        if call.turn < STEPS - 1:
+            return says("", ("list_files", {"pattern": f"{call.turn}*"}))
+        return says("", ("submit_digest", {"outcome": "done", "answer": "counted"}))
+
+
+def kill_at_random(house: House, over: threading.Event, kills: list[float], every: float) -> None:
+    while not over.wait(every * random.uniform(0.5, 1.5)):
+        name = random.choice(("subagents1", "subagents2"))
+        house.kill(name)
+        kills.append(time.monotonic())
+        house.start_worker(name)
+
+
+@pytest.mark.parametrize(
+    ("width", "every", "seconds"),
+    [
+        pytest.param(40, 3.0, 80, id="40"),
+        pytest.param(300, 8.0, 400, id="300", marks=[pytest.mark.long, pytest.mark.timeout(500)]),
+    ],
+)
+@pytest.mark.timeout(120)
+def test_paid_calls_are_the_distinct_steps_exactly(
+    make_house: MakeHouse, model: ScriptedModel, width: int, every: float, seconds: float
+) -> None:
+    house = make_house(PURSUIT_LEASE="2.5", PURSUIT_BEAT="0.5")
+    ledger = Ledger(model, "[ledger]", width, delay=0.25)
+    goal = house.submit("Count [ledger]")
+    kills: list[float] = []
+    over = threading.Event()
+    killer = threading.Thread(target=kill_at_random, args=(house, over, kills, every), daemon=True)
+    eventually(lambda: len(ledger.calls) > width, seconds=60)
+    killer.start()
+    try:
+        shown: dict[str, Any] = house.until(goal, "completed", "blocked", seconds=seconds)
+    finally:
+        over.set()
+        killer.join()
+    assert shown["status"] == "completed"
+    events = house.events(goal)
+    audit_events(events)
+    house.audit(goal)
+    assert len(kills) >= 2 and any(event["type"] == "job.lost" for event in events)
+    steps = shown["usage"]["steps"]
+    work = sum(" step " in name and '"brief"' not in name for name in ledger.calls)
+    assert work and len(ledger.calls) == steps >= width * STEPS
+    # a call made twice was in flight, or its answer on the way to the journal, when a worker was killed
+    again = {name: times for name, times in ledger.calls.items() if len(times) > 1}
+    for name, times in again.items():
+        for began, ended in sorted(times)[:-1]:
+            assert any(began - 0.1 <= kill <= ended + 1.5 for kill in kills), name
+    assert sum(map(len, ledger.calls.values())) - sum(len(times) - 1 for times in again.values()) == steps
+    print(f"{width} x {STEPS}: {steps} steps, {len(kills)} kills, {len(again)} calls cut in flight")
