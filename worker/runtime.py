@@ -30,7 +30,8 @@ from worker.llm.governor import Governor
 from worker.llm.model import Model, NotConfigured
 from worker.llm.rehearsal import RehearsalModel
 from worker.tools import Tool, Toolbox, ToolContext, ToolError, standard_tools
-from worker.tools.registry import MOST, Policy
+from worker.tools.mcp import Servers, places
+from worker.tools.registry import MOST, Policy, stricter
 from worker.tools.sandbox import Limits, Sandbox
 
 log = structlog.get_logger(__name__)
@@ -98,7 +99,8 @@ def make_redactor(settings: Settings) -> Redactor:
     """Knows the secrets of the environment, of the settings and of the profiles."""
     urls = [url.get_secret_value() for url in (settings.redis_url, settings.broker_url) if url]
     passwords = [word for url in urls if (word := urlsplit(url).password)]
-    named = [os.environ.get(name, "") for name in settings.secrets]
+    variables = [*settings.secrets, *(name for server in settings.mcp_servers.values() for name in places(server))]
+    named = [os.environ.get(name, "") for name in variables]
     keys = [os.environ.get(p.key_variable, "") for p in settings.profiles.values() if p.key_variable]
     return from_environment(extra=[*passwords, *named, *keys])
 
@@ -114,6 +116,7 @@ class Runtime:
     tools: dict[str, Tool]
     app: PursuitCelery
     redactor: Redactor
+    mcp: Servers
     sandbox: Sandbox | None
     #: set when the process is to end: sub-agents hand their jobs back after the current step
     draining: threading.Event = field(default_factory=threading.Event)
@@ -134,12 +137,14 @@ class Runtime:
             tools=standard_tools(commands=sandbox is not None and settings.commands == "all", more=settings.tools),
             app=app,
             redactor=make_redactor(settings),
+            mcp=Servers(settings.mcp_servers),
             sandbox=sandbox,
             draining=draining,
         )
 
     async def close(self) -> None:
         await self.models.close()
+        await self.mcp.close()
         await self.store.close()
 
     def workspace(self, goal: Goal) -> Workspace:
@@ -148,9 +153,15 @@ class Runtime:
         space.prepare()
         return space
 
+    async def tools_for(self, goal: Goal) -> dict[str, Tool]:
+        """All tools that the goal's jobs may choose from. Raises NotConfigured, Unreachable for its MCP servers."""
+        more = await self.mcp.tools(goal.policy.mcp)
+        return {**self.tools, **{tool.name: tool for tool in more}}
+
     def toolbox(
         self,
         goal: Goal,
+        tools: dict[str, Tool],
         ref: JobRef,
         workspace: Workspace,
         chosen: Callable[[Tool], bool],
@@ -172,8 +183,8 @@ class Runtime:
             keep=self.blobs.put_text,
             kept=self.blobs.text,
         )
-        tools = {tool.name: tool for tool in self.tools.values() if chosen(tool)}
-        return Toolbox(tools, context, policy=self.policy(goal), most=min(MOST, max(4_000, window // 2)))
+        mine = {name: tool for name, tool in tools.items() if chosen(tool)}
+        return Toolbox(mine, context, policy=self.policy(goal), most=min(MOST, max(4_000, window // 2)))
 
     def check_prices(self, goal: Goal) -> None:
         """A cap in dollars can only be kept where prices are known. Raises NotConfigured."""
@@ -191,7 +202,7 @@ class Runtime:
         """By tool, the stricter of what the server and the goal say."""
         said: dict[str, Policy] = dict(self.settings.tool_policy)
         for name, wish in goal.policy.tools.items():
-            said[name] = max(said.get(name, "allow"), wish, key=("allow", "ask", "deny").index)
+            said[name] = stricter(said.get(name, "allow"), wish)
         return said
 
     def _secret(self, name: str) -> str:

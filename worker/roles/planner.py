@@ -27,7 +27,7 @@ class PlanBlocked(Exception):
 
 async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loop[Plan], Outcome]:
     """Asks the model for a plan that may start. Raises PlanBlocked and what the loop raises."""
-    tools = set(runtime.tools)
+    tools = await runtime.tools_for(goal)
 
     def review(plan: Plan) -> list[str]:
         if plan.blocker:
@@ -36,11 +36,11 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
             briefs = expand(plan)
         except ValueError as error:
             return [f"the template can't be filled in: {error}"]
-        return problems(briefs, tools=tools, most=goal.budget.subagents)
+        return problems(briefs, tools=set(tools), most=goal.budget.subagents)
 
     model = runtime.models.of(goal.models.planner, "planner")
     view = await planner_view(runtime.store, goal)
-    view["tools"] = {tool.name: tool.description for tool in runtime.tools.values()}
+    view["tools"] = {tool.name: tool.description for tool in tools.values()}
     assignment = Assignment(
         system=prompt("planner"),
         user=fence("goal", view),
@@ -49,6 +49,7 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
         result=Plan,
         toolbox=runtime.toolbox(
             goal,
+            tools,
             attempt.ref,
             runtime.workspace(goal),
             lambda tool: tool.effect is Effect.READ,

@@ -33,6 +33,7 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
         "brief": {**brief.model_dump(), "write_scope": scope},
         "goal": {"objective": goal.contract.objective, "constraints": goal.contract.constraints},
         "inputs": [f"inputs/{name}" for name in workspace.mounts],
+        "secrets": list(runtime.settings.secrets),
     }
     assignment = Assignment(
         system=prompt("subagent"),
@@ -42,6 +43,7 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
         result=Digest,
         toolbox=runtime.toolbox(
             goal,
+            await runtime.tools_for(goal),
             attempt.ref,
             workspace,
             lambda tool: not wanted or tool.name in wanted or tool.name in ALWAYS,

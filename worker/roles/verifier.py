@@ -88,6 +88,7 @@ async def _judge(
         result=Judgement,
         toolbox=runtime.toolbox(
             goal,
+            await runtime.tools_for(goal),
             attempt.ref,
             runtime.workspace(goal),
             lambda tool: tool.effect is Effect.READ and tool.name != "ask_person",

@@ -87,11 +87,14 @@ class Tool:
     effect: Effect
     arguments: type[BaseModel]
     function: Callable[..., Awaitable[Any]]
+    #: the schema to show, where `arguments` isn't it
+    parameters: dict[str, Any] | None = None
+    policy: Policy = "allow"
 
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The tool as chat completions take it."""
-        parameters = self.arguments.model_json_schema()
+        parameters = self.parameters or self.arguments.model_json_schema()
         parameters.pop("title", None)
         return {
             "type": "function",
@@ -119,7 +122,8 @@ class Toolbox:
     def __init__(
         self, tools: dict[str, Tool], context: ToolContext, *, policy: dict[str, Policy] | None = None, most: int = MOST
     ) -> None:
-        self._policy = policy or {}
+        said = policy or {}
+        self._policy = {name: stricter(tool.policy, said.get(name, "allow")) for name, tool in tools.items()}
         self._tools = {name: tool for name, tool in tools.items() if self._policy.get(name) != "deny"}
         self._context, self._most = context, most
 
@@ -190,6 +194,10 @@ class Toolbox:
 
 #: a person's answers to what became of a call that was begun
 DONE_BEFORE, DO_AGAIN = "it took effect", "run it again"
+
+
+def stricter(one: Policy, other: Policy) -> Policy:
+    return max(one, other, key=("allow", "ask", "deny").index)
 
 
 def hashed(*words: str) -> str:
