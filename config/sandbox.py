@@ -13,6 +13,8 @@ from pathlib import Path
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/etc/alternatives", "/etc/ssl", "/etc/ca-certificates",
           "/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/mime.types")  # fmt: skip
 NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
+#: bytes of /tmp, which is gone with the command
+SCRATCH = 256 * 2**20
 CURE = (
     "Install bubblewrap (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap). In a container allow "
     "user namespaces (docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined). Ubuntu 24.04 "
@@ -32,7 +34,9 @@ def bubblewrap(folder: Path, *, network: bool = False, readable: Sequence[Path] 
     ]
     if network:
         words.append("--share-net")
-    words += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run", "--hostname", "sandbox"]  # noqa: S108
+    words += ["--proc", "/proc", "--dev", "/dev", "--hostname", "sandbox"]
+    # what is kept in memory is limited too: the watch over memory doesn't see it
+    words += ["--size", str(SCRATCH), "--tmpfs", "/tmp", "--size", str(SCRATCH), "--tmpfs", "/run"]  # noqa: S108
     shown = [Path(path) for path in (*SYSTEM, *(NETWORK if network else ()))]
     shown += [Path(sys.prefix), Path(sys.base_prefix), *readable]
     for path in dict.fromkeys(shown):
@@ -43,7 +47,7 @@ def bubblewrap(folder: Path, *, network: bool = False, readable: Sequence[Path] 
     words += ["--bind", str(folder), str(folder)]
     if (folder / "inputs").is_dir():
         words += ["--ro-bind", str(folder / "inputs"), str(folder / "inputs")]
-    return [*words, "--chdir", str(folder)]
+    return [*words, "--remount-ro", "/", "--chdir", str(folder)]
 
 
 @cache

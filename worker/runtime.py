@@ -134,7 +134,11 @@ class Runtime:
             store=store,
             blobs=blobs,
             models=Callers(settings, store),
-            tools=standard_tools(commands=sandbox is not None and settings.commands == "all", more=settings.tools),
+            tools=standard_tools(
+                commands=sandbox is not None and settings.commands == "all",
+                more=settings.tools,
+                search=settings.search,
+            ),
             app=app,
             redactor=make_redactor(settings),
             mcp=Servers(settings.mcp_servers),

@@ -56,14 +56,14 @@ def kill_at_random(house: House, over: threading.Event, kills: list[float], ever
     ("width", "every", "seconds"),
     [
         pytest.param(40, 3.0, 80, id="40"),
-        pytest.param(300, 8.0, 400, id="300", marks=[pytest.mark.long, pytest.mark.timeout(500)]),
+        pytest.param(300, 3.0, 400, id="300", marks=[pytest.mark.long, pytest.mark.timeout(500)]),
     ],
 )
 @pytest.mark.timeout(120)
 def test_paid_calls_are_the_distinct_steps_exactly(
     make_house: MakeHouse, model: ScriptedModel, width: int, every: float, seconds: float
 ) -> None:
-    house = make_house(PURSUIT_LEASE="2.5", PURSUIT_BEAT="0.5")
+    house = make_house(PURSUIT_LEASE="2.5", PURSUIT_BEAT="0.5", PURSUIT_ATTEMPTS="20")
     ledger = Ledger(model, "[ledger]", width, delay=0.25)
     goal = house.submit("Count [ledger]")
     kills: list[float] = []

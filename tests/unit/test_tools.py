@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +187,27 @@ async def site() -> Any:
         return web.Response(body=b"\x00", content_type="application/octet-stream")
 
     async def huge(_: web.Request) -> web.Response:
-        return web.Response(body=b"x" * 6_000_000, content_type="text/plain")
+        return web.Response(body=b"x" * 21_000_000, content_type="text/plain")
+
+    async def paper(_: web.Request) -> web.Response:
+        return web.Response(body=pdf("Neap tides are small"), content_type="application/pdf")
+
+    async def broken(_: web.Request) -> web.Response:
+        return web.Response(body=b"%PDF-1.4 no more", content_type="application/pdf")
+
+    async def found(request: web.Request) -> web.Response:
+        keys = {name: request.headers.get(name) for name in ("Authorization", "X-Subscription-Token")}
+        sent = await request.json() if request.can_read_body else dict(request.query)
+        asked = sent.get("q") or sent.get("query")
+        row = {"title": f"about {asked}", "url": "https://example.org/", "content": str(keys), "description": str(keys)}
+        return web.json_response({"results": [row] * 30, "web": {"results": [row] * 30}})
 
     app = web.Application()
+    app.router.add_get("/search", found)
+    app.router.add_post("/search", found)
+    app.router.add_get("/res/v1/web/search", found)
+    app.router.add_get("/paper", paper)
+    app.router.add_get("/broken", broken)
     app.router.add_get("/page", page)
     app.router.add_get("/away", away)
     app.router.add_get("/binary", binary)
@@ -209,6 +228,121 @@ async def test_a_page_is_fetched_as_text(tmp_path: Path, site: str) -> None:
     assert "not text" in await bench.refused("fetch_page", url=f"{site}/binary")
     assert "larger than" in await bench.refused("fetch_page", url=f"{site}/huge")
     assert "404" in await bench.refused("fetch_page", url=f"{site}/none")
+
+
+def pdf(text: str) -> bytes:
+    """The smallest PDF with a line of text."""
+    stream = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET".encode()
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R "
+        b"/Resources << /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+    ]
+    body, places = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, 1):
+        places.append(len(body))
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    end = b"trailer << /Size 5 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % len(body)
+    return body + b"xref\n0 5\n0000000000 65535 f \n" + table + end
+
+
+async def test_a_pdf_is_fetched_as_text(tmp_path: Path, site: str) -> None:
+    bench = Bench(tmp_path, private=True)
+    page = await bench.ok("fetch_page", url=f"{site}/paper")
+    assert "[page 1]" in page["text"] and "Neap tides are small" in page["text"]
+    assert "can't be read" in await bench.refused("fetch_page", url=f"{site}/broken")
+
+
+async def test_a_goal_may_name_the_hosts_it_reaches(tmp_path: Path, site: str) -> None:
+    bench = Bench(tmp_path, private=True)
+    narrow = replace(bench.box._context, network_allow=("*.example.org", "127.0.0.2"))
+    box = Toolbox(standard_tools(commands=False), narrow)
+    worked, text = await box.run("fetch_page", json.dumps({"url": f"{site}/page"}), "k")
+    assert not worked and "isn't among the hosts" in text
+
+
+@pytest.mark.parametrize("name", ["searxng", "tavily", "brave"])
+async def test_the_web_is_searched(tmp_path: Path, site: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAVILY_API_KEY", "t-key")
+    monkeypatch.setenv("BRAVE_API_KEY", "b-key")
+    box = Toolbox(standard_tools(commands=False, search=f"{name}:{site}"), Bench(tmp_path).box._context)
+    worked, text = await box.run("search_web", json.dumps({"query": "tides", "results": 3}), "k")
+    assert worked, text
+    hits = json.loads(text)["results"]
+    assert [hit["title"] for hit in hits] == ["about tides"] * 3
+    key = {"searxng": "None", "tavily": "Bearer t-key", "brave": "b-key"}[name]
+    assert key in hits[0]["text"]
+
+
+async def test_a_search_that_fails_says_so(tmp_path: Path, site: str) -> None:
+    box = Toolbox(standard_tools(commands=False, search=f"searxng:{site}/nowhere"), Bench(tmp_path).box._context)
+    worked, text = await box.run("search_web", json.dumps({"query": "tides"}), "k")
+    assert not worked and "404" in text
+
+
+@pytest.mark.parametrize("setting", ["searxng", "tavily", "altavista"])
+def test_a_search_provider_that_cannot_be_had_says_what_to_set(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TAVILY_API_KEY", raising=False)
+    with pytest.raises(ValueError, match=r"PURSUIT_SEARCH|TAVILY_API_KEY"):
+        standard_tools(commands=False, search=setting)
+
+
+async def test_plain_functions_become_tools_that_are_never_repeated_by_themselves(tmp_path: Path) -> None:
+    tools = standard_tools(commands=False, more=["tests.letters:send_letter", "tests.letters:ask_registry"])
+    letter = tools["send_letter"]
+    assert letter.effect == "at_most_once" and "Nothing brings it back" in letter.description
+    assert letter.schema["function"]["parameters"]["properties"]["text"]["maxLength"] == 1000
+    assert tools["ask_registry"].effect == "read"
+    box = Toolbox(tools, Bench(tmp_path).box._context)
+    assert "text" in (await box.run("send_letter", '{"to": "x"}', "k"))[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("tests.letters", "package.module:name"),
+        ("tests.nowhere:x", "No module"),
+        ("tests.letters:nothing", "no attribute"),
+        ("os:sep", "neither a tool nor a function"),
+        ("os.path:join", "each parameter needs a type"),
+    ],
+)
+def test_a_tool_that_cannot_be_had_says_why(path: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        standard_tools(commands=False, more=[path])
+
+
+async def test_a_cut_result_can_be_read_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    kept: dict[str, str] = {}
+
+    def keep(text: str) -> str:
+        kept["a" * 64] = text
+        return "a" * 64
+
+    (bench.root / "long.txt").write_text("".join(f"{n}\n" for n in range(5_000)))
+    context = replace(bench.box._context, keep=keep, kept=kept.__getitem__)
+    box = Toolbox(standard_tools(commands=False), context, most=2_000)
+    worked, text = await box.run("read_file", '{"path": "long.txt"}', "k")
+    assert worked and len(text) < 2_300 and 'read_output(output="aaaa' in text
+    worked, text = await box.run("read_output", json.dumps({"output": "a" * 64, "offset": 10_000}), "k")
+    assert (
+        kept["a" * 64][10_000:10_100] in json.loads(text[: text.index("\n…")] + '"}')["text"] if "…" in text else True
+    )
+    assert not (await box.run("read_output", json.dumps({"output": "b" * 64}), "k"))[0]
+
+
+async def test_a_passage_is_replaced_once(bench: Bench) -> None:
+    await bench.ok("write_file", path="out/a.md", content="one two three")
+    await bench.ok("edit_file", path="out/a.md", old="two", new="2")
+    assert (bench.root / "out/a.md").read_text() == "one 2 three"
+    await bench.ok("edit_file", path="out/a.md", old="two", new="2")  # the same call again, after a crash
+    assert (bench.root / "out/a.md").read_text() == "one 2 three"
+    assert "0 times" in await bench.refused("edit_file", path="out/a.md", old="four", new="4")
+    assert "outside your write scope" in await bench.refused("edit_file", path="b.md", old="x", new="y")
 
 
 async def test_private_addresses_are_not_fetched(bench: Bench, site: str) -> None:

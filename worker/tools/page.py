@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ipaddress
 import socket
+from fnmatch import fnmatch
 from typing import Annotated, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -13,7 +15,8 @@ from pydantic import Field
 
 from worker.tools.registry import Effect, ToolContext, ToolError, tool
 
-BYTES_MOST = 5_000_000
+BYTES_MOST = 20_000_000
+PAGES_MOST = 500
 SECONDS = 30
 HOPS = 5
 
@@ -22,9 +25,10 @@ HOPS = 5
 async def fetch_page(
     ctx: ToolContext, url: Annotated[str, Field(max_length=2_000, description="http or https address")]
 ) -> dict[str, Any]:
-    """Fetch a web page and get its readable text, with tables and links."""
+    """Fetch a web page or a PDF and get its readable text, with tables and links."""
     async with asyncio.timeout(SECONDS):
         for _ in range(HOPS):
+            _granted(url, ctx.network_allow)
             address = await _allowed(url, private=ctx.fetch_private)
             response, body = await _get(url, address)
             if not response.is_redirect:
@@ -38,9 +42,18 @@ async def fetch_page(
     text = body.decode(response.charset_encoding or "utf-8", errors="replace")
     if kind in ("text/html", "application/xhtml+xml"):
         text = await asyncio.to_thread(_readable, text)
+    elif kind == "application/pdf":
+        text = await asyncio.to_thread(_pages, body)
     elif not (kind.startswith("text/") or kind.endswith(("json", "xml"))):
         raise ToolError(f"{url} is {kind or 'of unknown type'}, not text")
     return {"url": url, "type": kind, "text": text}
+
+
+def _granted(url: str, hosts: tuple[str, ...]) -> None:
+    """Holds an address against the goal's list of hosts; `*.example.org` stands for all below it."""
+    host = (urlsplit(url).hostname or "").lower()
+    if hosts and not any(fnmatch(host, allowed) for allowed in hosts):
+        raise ToolError(f"{host} isn't among the hosts that this goal may reach: {', '.join(hosts)}")
 
 
 async def _allowed(url: str, *, private: bool) -> str:
@@ -70,7 +83,11 @@ async def _get(url: str, address: str) -> tuple[httpx.Response, bytes]:
     host = f"[{address}]" if ":" in address else address
     port = f":{parts.port}" if parts.port else ""
     pinned = parts._replace(netloc=f"{host}{port}").geturl()
-    headers = {"Host": parts.netloc, "User-Agent": "Pursuit", "Accept": "text/html, text/*, application/json"}
+    headers = {
+        "Host": parts.netloc,
+        "User-Agent": "Pursuit",
+        "Accept": "text/html, text/*, application/json, application/pdf",
+    }
     body = bytearray()
     try:
         async with (
@@ -86,6 +103,21 @@ async def _get(url: str, address: str) -> tuple[httpx.Response, bytes]:
     except httpx.HTTPError as error:
         raise ToolError(f"{url} can't be fetched: {type(error).__name__} {error}") from error
     return response, bytes(body)
+
+
+def _pages(content: bytes) -> str:
+    """The text of a PDF, page by page."""
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        pages = PdfReader(io.BytesIO(content)).pages
+        texts = [page.extract_text() for page in pages[:PAGES_MOST]]
+        more = len(pages) - len(texts)
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ToolError(f"this PDF can't be read: {type(error).__name__}: {str(error)[:200]}") from error
+    parts = [f"[page {number}]\n{text}" for number, text in enumerate(texts, 1)]
+    return "\n\n".join([*parts, *([f"[{more} more pages]"] if more else [])])
 
 
 def _readable(html: str) -> str:

@@ -224,13 +224,14 @@ def explain(error: ValidationError, most: int = 8) -> str:
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 
 
-def standard_tools(*, commands: bool, more: Sequence[str] = ()) -> dict[str, Tool]:
+def standard_tools(*, commands: bool, more: Sequence[str] = (), search: str = "") -> dict[str, Tool]:
     """All built-in tools, those of installed packages, and those named by import path.
 
     run_command is there only where commands may run. Raises ValueError, saying what is wrong, for a tool that can't
     be had: a swarm that lacks a tool it was promised does the wrong thing for days.
     """
     from worker.tools import command, files, hashes, invitation, output, page, person, spreadsheet
+    from worker.tools import search as searching
 
     tools = [
         files.list_files,
@@ -248,6 +249,8 @@ def standard_tools(*, commands: bool, more: Sequence[str] = ()) -> dict[str, Too
     ]
     if commands:
         tools.append(command.run_command)
+    if search:
+        tools.append(searching.search_tool(search))
     return {tool.name: tool for tool in [*tools, *registered(more)]}
 
 

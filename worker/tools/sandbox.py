@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from config.sandbox import bubblewrap, probe
 from pursuit.models import Frozen
@@ -22,6 +23,10 @@ from pursuit.models import Frozen
 #: seconds between looks at what a command's processes take together
 WATCH = 0.2
 OUTPUT_MOST = 1_000_000
+
+
+#: in the environment of all that a command starts
+MARK = "PURSUIT_COMMAND_MARK"
 
 
 class Limits(Frozen):
@@ -65,13 +70,13 @@ class Sandbox:
     ) -> Ended:
         """Runs a shell command in `folder`, the one place it may write to. All its processes are gone afterwards."""
         began = time.monotonic()
-        argv = self._limited(command)
+        argv, mark = self._limited(command), uuid4().hex
         if self.kind != "none":
             argv = [*bubblewrap(folder, network=network, readable=readable), *argv]
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=folder,
-            env={**bare_environment(folder), **(environment or {})},
+            env={**bare_environment(folder), **(environment or {}), MARK: mark},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -88,11 +93,11 @@ class Sandbox:
         finally:
             for task in (read, watch):
                 task.cancel()
-            for number in tree(process.pid):
+            for number in {*tree(process.pid), *marked(mark)}:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(number, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            # asyncio waits for the pipe as well, and who has left the process group may hold it open
+            process._transport.close()  # type: ignore[attr-defined]
             await process.wait()
         code = None if why else process.returncode
         return Ended(code=code, output=bytes(output), seconds=round(time.monotonic() - began, 3), why=why)
@@ -143,6 +148,16 @@ def tree(pid: int) -> list[int]:
     while new:
         found += new
         new = [child for parent in new for child in children.get(parent, [])]
+    return found
+
+
+def marked(mark: str) -> list[int]:
+    """The processes that were started with this mark, also those that have left their parents."""
+    found, wanted = [], f"{MARK}={mark}".encode()
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError, ValueError):
+            if wanted in entry.read_bytes():
+                found.append(int(entry.parent.name))
     return found
 
 
