@@ -23,6 +23,6 @@ async def read_output(
         text = await asyncio.to_thread(ctx.kept, output)
     except (KeyError, OSError) as error:
         raise ToolError(f"there is no output {output[:12]}… any more; make the call again") from error
-    part = text[offset : offset + PART]
+    part = text[offset : offset + min(PART, ctx.most // 2)]
     end = offset + len(part)
     return {"text": part, "characters": len(text), "next": end if end < len(text) else None}

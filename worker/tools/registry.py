@@ -75,6 +75,8 @@ class ToolContext:
     kept: Callable[[str], str] = lambda name: ""
     #: answers of earlier approvals, by tool: the tools that a person always allows in this goal
     always: Callable[[], Awaitable[set[str]]] = _nothing
+    #: characters of a result that are shown
+    most: int = MOST
     key: str = ""
 
 
@@ -125,7 +127,7 @@ class Toolbox:
         said = policy or {}
         self._policy = {name: stricter(tool.policy, said.get(name, "allow")) for name, tool in tools.items()}
         self._tools = {name: tool for name, tool in tools.items() if self._policy.get(name) != "deny"}
-        self._context, self._most = context, most
+        self._context, self._most = replace(context, most=most), most
 
     def names(self) -> list[str]:
         return list(self._tools)
