@@ -1,4 +1,4 @@
-"""The simulator over the first 200 seeds. To replay seed N alone: python -m tests.simulation --from N --seeds 1"""
+"""The simulator over the first 100 seeds. To replay seed N alone: python -m tests.simulation --from N --seeds 1"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from redis import Redis
 from tests.simulation.server import redis_for
 from tests.simulation.world import simulate, trace
 
-SEEDS = 200
+SEEDS = 100
 
 
 @pytest.fixture(scope="module")
