@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pursuit.models import Budget, Usage
 
+#: shares that are kept for closing; the scripts hold to the same (store/lua/_lib.lua), and a test compares them
+KEPT = {"steps": 0.02, "tokens": 0.1, "US dollars": 0.1}
+
 
 def used_up(budget: Budget, usage: Usage, *, rounds: int) -> str | None:
-    """The first part of the budget that is spent, as a sentence, or None."""
+    """The first part of the budget that no more work may be paid from, as a sentence, or None."""
     limits: list[tuple[str, float, float | None]] = [
         ("rounds", rounds, budget.rounds),
         ("steps", usage.steps, budget.steps),
@@ -15,8 +18,9 @@ def used_up(budget: Budget, usage: Usage, *, rounds: int) -> str | None:
         ("seconds of wall-clock", usage.seconds, budget.wall_seconds),
     ]
     for name, used, limit in limits:
-        if limit is not None and used >= limit:
-            return f"all {limit:g} {name} are used"
+        if limit is not None and used >= limit - KEPT.get(name, 0) * limit:
+            rest = "" if used >= limit else f", but for what is kept for closing ({used:g} used)"
+            return f"all {limit:g} {name} are used{rest}"
     return None
 
 

@@ -378,6 +378,8 @@ class Goal(Frozen):
     compacted: int = 0
     #: when a waiting goal goes on by itself
     wake_at: datetime | None = None
+    #: what a model had to say when the budget was used up
+    closing: str = ""
     #: the part of the budget of which three quarters are used, or ''
     warned: str = ""
     streak: Streak

@@ -58,6 +58,8 @@ class Report(Frozen):
     artifacts: tuple[Artifact, ...]
     usage: Usage
     not_done: tuple[str, ...]
+    #: a model's closing words, where the budget was used up
+    closing: str = ""
 
 
 class RoundOfWork(Frozen):
@@ -109,6 +111,7 @@ def compile_report(goal: Goal, rounds: list[RoundOfWork], artifacts: list[Artifa
         artifacts=tuple(artifacts),
         usage=goal.usage,
         not_done=tuple(unmet + gaps),
+        closing=goal.closing,
     )
 
 
@@ -153,6 +156,10 @@ def _decision(record: RoundRecord) -> str:
     return f"{text} ({decision['detail']})" if decision.get("detail") else text
 
 
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())
+
+
 def markdown(report: Report) -> str:
     """The report for people."""
     used = report.usage
@@ -165,6 +172,11 @@ def markdown(report: Report) -> str:
         f"{used.steps} steps, {used.tokens_in} + {used.tokens_out} tokens, "
         f"${used.usd:.4f}, {used.seconds:.0f} s running.",
         "",
+        *(
+            ["## Closing report", "", "By a model, when the budget was used up:", "", _quoted(report.closing), ""]
+            if report.closing
+            else []
+        ),
         "## Criteria",
         "",
         "| | criterion | check | finding |",

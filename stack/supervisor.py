@@ -18,6 +18,7 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from config.endpoints import detect
 from config.sandbox import probe
 from config.settings import Settings
 from pursuit.errors import PursuitError
@@ -264,8 +265,19 @@ def banner(stack: Stack, settings: Settings) -> None:
     say("Ctrl-C drains and stops; goals go on when it is started again.")
 
 
+def with_local_model(settings: Settings) -> Settings:
+    """With no model set and no key, a local server that answers is used before the rehearsal model."""
+    if settings.model or not settings.profile().rehearsal:
+        return settings
+    found = detect()
+    if not found:
+        return settings
+    return settings.model_copy(update={"model": f"{found[0].provider}:{found[0].models[0]}"})
+
+
 def main(settings: Settings, *, until_idle: bool = False, flower: bool = True, quiet: bool = False) -> int:
     """Runs the stack until a signal, or until idle. Returns the exit code."""
+    settings = with_local_model(settings)
     stack = Stack(settings, flower=flower)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stack.ask_to_stop)

@@ -186,6 +186,7 @@ class Runtime:
             sandbox=self.sandbox,
             keep=self.blobs.put_text,
             kept=self.blobs.text,
+            digest=lambda subtask: self._digest(goal.id, subtask),
         )
         mine = {name: tool for name, tool in tools.items() if chosen(tool)}
         return Toolbox(mine, context, policy=self.policy(goal), most=min(MOST, max(4_000, window // 2)))
@@ -218,6 +219,10 @@ class Runtime:
     async def _answer_to(self, question: str) -> str | None:
         asked = {q.id: q for q in await self.store.questions(goal_of_question(question))}
         return asked[question].answer if question in asked else None
+
+    async def _digest(self, goal: str, subtask: str) -> str | None:
+        results = await self.store.results(goal, JobRef(goal=goal, job=subtask).round)
+        return results.get(subtask)
 
     async def _always(self, goal: str) -> set[str]:
         """The tools that a person has allowed for good in this goal."""

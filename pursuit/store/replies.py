@@ -184,6 +184,7 @@ def goal_of(fields: dict[str, str], open_jobs: int, now: int) -> Goal:
             "compacted": int(fields.get("compacted", 0)),
             "wake_at": when(fields.get("wake_at")) if fields["status"] == "waiting" else None,
             "warned": fields.get("warned", ""),
+            "closing": fields.get("closing", ""),
             "tally": _tally(fields, number, open_jobs),
             "created_at": when(fields["created_at"]),
             "updated_at": when(fields["updated_at"]),

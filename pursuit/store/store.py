@@ -263,6 +263,10 @@ class Store(Reading):
         """Which account stops a goal: a person's resume says that it pays again."""
         await reach(self.redis.hset(self.keys.goal(goal), "account", account))
 
+    async def note_closing(self, goal: str, text: str) -> None:
+        """Keeps the closing report of a goal that is about to be blocked."""
+        await reach(self.redis.hset(self.keys.goal(goal), "closing", text))
+
     async def limited(self, attempt: Attempt, seconds: float, why: str) -> None:
         """Shows that the attempt waits for its provider."""
         await self._scripts.run(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import resources
 
 import pytest
 
+from pursuit.budget import KEPT
 from pursuit.models import AddBudget, Budget, Entry, JobRef
 from pursuit.state import Reason, Status
 from pursuit.store import HELD, Spent, Store, Wanted
@@ -66,6 +68,12 @@ async def test_a_part_is_kept_for_closing_and_of_that_some_for_the_report(
         assert beat.over == part
         counts[kind] = done
     assert counts == {"work": work, "close": close, "report": 200 if part == "steps" else 100}
+
+
+def test_scripts_and_decisions_keep_the_same_shares() -> None:
+    text = (resources.files("pursuit.store") / "lua" / "_lib.lua").read_text()
+    assert f"local KEPT = {{work = {KEPT['tokens']}," in text and KEPT["tokens"] == KEPT["US dollars"]
+    assert f"local KEPT_STEPS = {{work = {KEPT['steps']}," in text
 
 
 async def test_recording_a_call_settles_it_and_reserves_the_next(store: Store, driver: Driver) -> None:

@@ -105,6 +105,7 @@ class Loop(Generic[T]):
     def __init__(self, runtime: Runtime, attempt: Attempt, assignment: Assignment[T]) -> None:
         self._store, self._draining, self._clean = runtime.store, runtime.draining, runtime.redactor
         self._attempt, self._task, self._model = attempt, assignment, assignment.model
+        self._user = self._clean.values(assignment.user)
         self._signals = signals()
         self._began = time.monotonic() - attempt.active
         self._entries: list[Entry] = []
@@ -287,7 +288,7 @@ class Loop(Generic[T]):
 
     async def _ask_once(self) -> Called:
         await self._reserve()
-        messages = messages_of(self._task.system, self._task.user, self._entries)
+        messages = messages_of(self._task.system, self._user, self._entries)
         if self._wrap_up:
             messages.append({"role": "user", "content": prompt("wrap_up")})
         only = self._task.submit if self._wrap_up else ""
@@ -314,7 +315,7 @@ class Loop(Generic[T]):
             return False
         await self._reserve()
         steps = steps_to_fold(self._entries, upto, 2 * self._model.profile.window)
-        asked = f"{self._task.user}\n\n{fence('steps', steps)}"
+        asked = f"{self._user}\n\n{fence('steps', steps)}"
         called = await self._request(
             [{"role": "system", "content": prompt("summary")}, {"role": "user", "content": asked}], []
         )
@@ -325,7 +326,7 @@ class Loop(Generic[T]):
 
     def _size(self) -> int:
         """Tokens of the conversation: as the provider counted the last, and what has come since."""
-        messages = messages_of(self._task.system, self._task.user, self._entries)
+        messages = messages_of(self._task.system, self._user, self._entries)
         last = self._last()
         if last is None or any(entry.kind == "summary" for entry in self._entries[last[0] :]):
             return estimate(messages)

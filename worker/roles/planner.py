@@ -8,6 +8,7 @@ from pursuit.state import JobState, Reason
 from pursuit.store import Attempt, Follow
 from worker.prompts import fence, prompt
 from worker.roles.agent import Assignment, Loop, OutOfBudget
+from worker.roles.closing import closing_report
 from worker.roles.outcome import Outcome
 from worker.roles.view import planner_view
 from worker.runtime import Runtime
@@ -63,6 +64,8 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
     try:
         plan = await loop.run()
     except OutOfBudget as error:
+        if closing := await closing_report(runtime, attempt, goal):
+            await runtime.store.note_closing(goal.id, closing)
         raise PlanBlocked(Reason.BUDGET, f"{error}; resume it with more to go on") from error
     if plan.blocker:
         raise PlanBlocked(Reason(plan.blocker.reason), plan.blocker.text)

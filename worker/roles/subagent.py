@@ -46,7 +46,7 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
             await runtime.tools_for(goal),
             attempt.ref,
             workspace,
-            lambda tool: not wanted or tool.name in wanted or tool.name in ALWAYS,
+            lambda tool: tool.name != "read_digest" and (not wanted or tool.name in wanted or tool.name in ALWAYS),
             scope,
             window=model.profile.window,
         ),

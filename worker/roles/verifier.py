@@ -13,6 +13,7 @@ from pursuit.store import Attempt, Follow
 from worker.prompts import fence, prompt
 from worker.roles.agent import Assignment, Loop, OutOfBudget
 from worker.roles.checks import run_checks
+from worker.roles.closing import closing_report
 from worker.roles.outcome import Outcome
 from worker.roles.view import FILES_SHOWN, contract_view
 from worker.runtime import Runtime
@@ -49,7 +50,11 @@ async def verify_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[
     goal = await runtime.store.goal(goal.id)
     artifacts = {a.path: a.sha256 for a in await runtime.store.artifacts(goal.id)}
     streak = advance(goal.streak, verdict, artifacts=artifacts, blocker=blocker)
-    return loop, _outcome(goal, verdict, streak, decide(goal, verdict, streak))
+    decision = decide(goal, verdict, streak)
+    outcome = _outcome(goal, verdict, streak, decision)
+    if isinstance(decision, Block) and decision.reason is Reason.BUDGET:
+        outcome.follow.set["closing"] = await closing_report(runtime, attempt, goal)
+    return loop, outcome
 
 
 def _executed(evidence: Evidence) -> Finding:
@@ -91,7 +96,7 @@ async def _judge(
             await runtime.tools_for(goal),
             attempt.ref,
             runtime.workspace(goal),
-            lambda tool: tool.effect is Effect.READ and tool.name != "ask_person",
+            lambda tool: tool.effect is Effect.READ and tool.name not in ("ask_person", "read_digest"),
             window=model.profile.window,
         ),
         steps=STEPS,

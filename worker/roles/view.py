@@ -10,6 +10,8 @@ from pursuit.store import Store
 ROUNDS_SHOWN = 5
 DIGESTS_SHOWN = 60
 ANSWER_SHOWN = 400
+#: digests in one group of those beyond, and characters of each of their answers
+GROUP, FOLDED_ANSWER = 20, 60
 FILES_SHOWN = 150
 GUIDANCE_SHOWN = 30
 
@@ -72,8 +74,25 @@ def digest_view(digests: dict[str, Digest]) -> dict[str, Any]:
             }
             for job, digest in ordered[:DIGESTS_SHOWN]
         ],
-        "not_shown": max(0, len(digests) - DIGESTS_SHOWN),
+        "folded": _folded(ordered[DIGESTS_SHOWN:]),
     }
+
+
+def _folded(rest: list[tuple[str, Digest]]) -> list[dict[str, Any]]:
+    """The digests beyond those shown, in groups: who, how they ended, and the beginning of each answer.
+
+    Whole ones are read with read_digest.
+    """
+    groups = []
+    for place in range(0, len(rest), GROUP):
+        group = rest[place : place + GROUP]
+        groups.append(
+            {
+                "outcome": sorted({digest.outcome for _, digest in group}),
+                "answers": {job: digest.answer[:FOLDED_ANSWER] for job, digest in group},
+            }
+        )
+    return groups
 
 
 async def _round_view(store: Store, goal: str, number: int) -> dict[str, Any]:

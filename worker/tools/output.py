@@ -1,4 +1,4 @@
-"""Read on in a tool result that was too long to be shown whole."""
+"""Read on where something was too long to be shown whole: tool results, digests."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ async def read_output(
     part = text[offset : offset + min(PART, ctx.most // 2)]
     end = offset + len(part)
     return {"text": part, "characters": len(text), "next": end if end < len(text) else None}
+
+
+@tool(Effect.READ)
+async def read_digest(
+    ctx: ToolContext, subtask: Annotated[str, Field(pattern=r"^r\d+-\d{3}$", description="such as r2-017")]
+) -> str:
+    """Read the whole digest of a sub-agent of an earlier round; you are shown the beginnings only."""
+    digest = await ctx.digest(subtask)
+    if digest is None:
+        raise ToolError(f"there is no digest of {subtask}")
+    return digest

@@ -56,6 +56,10 @@ async def _nothing() -> set[str]:
     return set()
 
 
+async def _no_digest(subtask: str) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """What a tool may know of the job it works for. `key` is the same whenever this call is repeated."""
@@ -75,6 +79,8 @@ class ToolContext:
     kept: Callable[[str], str] = lambda name: ""
     #: answers of earlier approvals, by tool: the tools that a person always allows in this goal
     always: Callable[[], Awaitable[set[str]]] = _nothing
+    #: gives a sub-agent's whole digest, by its subtask
+    digest: Callable[[str], Awaitable[str | None]] = _no_digest
     #: characters of a result that are shown
     most: int = MOST
     key: str = ""
@@ -248,6 +254,7 @@ def standard_tools(*, commands: bool, more: Sequence[str] = (), search: str = ""
         invitation.write_invitation,
         person.ask_person,
         output.read_output,
+        output.read_digest,
     ]
     if commands:
         tools.append(command.run_command)
