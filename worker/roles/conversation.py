@@ -83,7 +83,13 @@ def steps_to_fold(entries: Sequence[Entry], upto: int, most: int) -> str:
 
 def results_after(entries: Sequence[Entry], index: int) -> dict[str, Entry]:
     """Results of the answer at `index`, by call id; ids of other answers may be the same."""
-    return {entry.body["id"]: entry for entry in entries[index + 1 :] if entry.kind == "result"}
+    found = {}
+    for entry in entries[index + 1 :]:
+        if entry.kind == "answer":
+            break
+        if entry.kind == "result":
+            found[entry.body["id"]] = entry
+    return found
 
 
 def repeated(entries: Sequence[Entry], name: str, arguments: str, changing: Sequence[str]) -> int:
