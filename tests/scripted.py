@@ -31,7 +31,7 @@ class Call:
         self.offered = {tool["function"]["name"] for tool in self.tools}
         if "response_format" in body:
             self.offered.add(body["response_format"]["json_schema"]["name"])
-        self.text = str(self.messages[1]["content"])
+        self.text = str(self.messages[min(1, len(self.messages) - 1)]["content"])
 
     @property
     def role(self) -> str:
@@ -46,6 +46,8 @@ class Call:
         return sum(message["role"] == "assistant" for message in self.messages)
 
     def rehearse(self) -> Answer:
+        if self.offered == {"add"}:
+            return says("", ("add", {"a": 19, "b": 23}))  # the doctor's question
         if not self.offered:
             return Answer(text="In short: some of it is done.")
         return respond(self.messages, self.tools)

@@ -190,7 +190,8 @@ def test_without_an_append_only_file_a_worker_says_so(make_house: MakeHouse) -> 
     wait_for_port(house.redis_port)
     house.start_worker("subagents1")
     eventually(lambda: "without append-only file" in house.log("subagents1"), seconds=20)
-    assert subprocess.run([*commands_doctor(house)], env=house.env, capture_output=True, check=False).returncode == 0
+    told = subprocess.run([*commands_doctor(house)], env=house.env, capture_output=True, text=True, check=False)
+    assert told.returncode == 0 and "answers and calls tools" in told.stdout, told.stdout
 
 
 def commands_doctor(house: House) -> list[str]:
