@@ -247,7 +247,7 @@ def test_money_is_capped_and_more_of_it_takes_the_goal_up_again(
     )
     shown = house.until(goal, "blocked", seconds=60)
     assert (shown["reason"] == "budget" and "money" in shown["detail"]) or "dollars" in shown["detail"]
-    assert 0.02 < shown["usage"]["usd"] <= 0.05
+    assert 0.02 < shown["usage"]["usd"] <= 0.05 + 0.0002
     assert shown["usage"]["usd"] == pytest.approx(shown["usage"]["steps"] * 0.0002)
     report = client.report_text(goal)
     assert "Closing report" in report and "In short: some of it is done." in report, "a part was kept to pay for it"

@@ -85,7 +85,7 @@ local function open_job(job, at) open_jobs({{job, ''}}, at) end
 
 -- Budgets. A call is reserved before it is made, held in its job's record, and settled when it is recorded; whatever
 -- ends the attempt gives back what is held. A tenth of tokens and money is kept for closing (the sub-agents' digests, the
--- verification), of that a third for the report alone; of steps a fiftieth, so that 300 sub-agents have 13 of 4,000 each.
+-- verification), of that a third for the report alone, which is paid in any case; of steps a fiftieth, so that 300 sub-agents have 13 of 4,000 each.
 local KEPT = {work = 0.1, close = 0.03, report = 0}
 local KEPT_STEPS = {work = 0.02, close = 0.005, report = 0}
 local PARTS = {'steps', 'tokens', 'micros'}
@@ -113,7 +113,8 @@ local function reserve(record, class, tokens, micros)
         local name, used, held, limit = unpack(part, 1, 4)
         local others = held - (record.held and record.held[place] or 0)
         local kept = (place == 1 and KEPT_STEPS or KEPT)[class]
-        local bound = limit and place < 4 and limit - math.ceil(limit * kept)
+        -- the report is always paid: where the part kept for it is too small, it is the one call beyond
+        local bound = class ~= 'report' and limit and place < 4 and limit - math.ceil(limit * kept)
         if bound and used + wanted[place] > bound then return name end
         if bound and used + others + wanted[place] > bound then waits = 'held' end
         if limit and place == 4 and class == 'work' and used >= limit then return name end
