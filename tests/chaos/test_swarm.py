@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.conftest import MakeHouse
-from tests.house import House, audit_events, eventually
+from tests.house import House, audit_events
 from tests.scripted import Answer, Call, ScriptedModel, says
 from worker.prompts import unfence
 
@@ -44,8 +44,13 @@ class Ledger:
         return says("", ("submit_digest", {"outcome": "done", "answer": "counted"}))
 
 
-def kill_at_random(house: House, over: threading.Event, kills: list[float], every: float) -> None:
-    while not over.wait(every * random.uniform(0.5, 1.5)):
+def kill_at_random(house: House, ledger: Ledger, marks: list[int], over: threading.Event, kills: list[float]) -> None:
+    """Kills one of the two workers each time that so many steps have been paid for, wherever the others are then."""
+    for mark in marks:
+        while len(ledger.calls) < mark:
+            if over.wait(0.02):
+                return
+        time.sleep(random.uniform(0, 0.3))
         name = random.choice(("subagents1", "subagents2"))
         house.kill(name)
         kills.append(time.monotonic())
@@ -53,23 +58,23 @@ def kill_at_random(house: House, over: threading.Event, kills: list[float], ever
 
 
 @pytest.mark.parametrize(
-    ("width", "every", "seconds"),
+    ("width", "times", "seconds"),
     [
-        pytest.param(40, 3.0, 80, id="40"),
-        pytest.param(300, 3.0, 400, id="300", marks=[pytest.mark.long, pytest.mark.timeout(500)]),
+        pytest.param(40, 4, 90, id="40"),
+        pytest.param(300, 25, 450, id="300", marks=[pytest.mark.long, pytest.mark.timeout(550)]),
     ],
 )
 @pytest.mark.timeout(120)
 def test_paid_calls_are_the_distinct_steps_exactly(
-    make_house: MakeHouse, model: ScriptedModel, width: int, every: float, seconds: float
+    make_house: MakeHouse, model: ScriptedModel, width: int, times: int, seconds: float
 ) -> None:
-    house = make_house(PURSUIT_LEASE="2.5", PURSUIT_BEAT="0.5", PURSUIT_ATTEMPTS="20")
+    house = make_house(PURSUIT_LEASE="2.5", PURSUIT_BEAT="0.5")
     ledger = Ledger(model, "[ledger]", width, delay=0.25)
     goal = house.submit("Count [ledger]")
     kills: list[float] = []
     over = threading.Event()
-    killer = threading.Thread(target=kill_at_random, args=(house, over, kills, every), daemon=True)
-    eventually(lambda: len(ledger.calls) > width, seconds=60)
+    marks = sorted(random.sample(range(width, width * STEPS * 9 // 10), times))
+    killer = threading.Thread(target=kill_at_random, args=(house, ledger, marks, over, kills), daemon=True)
     killer.start()
     try:
         shown: dict[str, Any] = house.until(goal, "completed", "blocked", seconds=seconds)
@@ -80,13 +85,13 @@ def test_paid_calls_are_the_distinct_steps_exactly(
     events = house.events(goal)
     audit_events(events)
     house.audit(goal)
-    assert len(kills) >= 2 and any(event["type"] == "job.lost" for event in events)
+    assert len(kills) == times and any(event["type"] == "job.lost" for event in events)
     steps = shown["usage"]["steps"]
     assert len(ledger.calls) == steps == width * STEPS + 2
     # a call made twice was in flight, or its answer on the way to the journal, when a worker was killed
-    again = {name: times for name, times in ledger.calls.items() if len(times) > 1}
-    for name, times in again.items():
-        for began, ended in sorted(times)[:-1]:
+    again = {name: calls for name, calls in ledger.calls.items() if len(calls) > 1}
+    for name, calls in again.items():
+        for began, ended in sorted(calls)[:-1]:
             assert any(began - 0.1 <= kill <= ended + 1.5 for kill in kills), name
-    assert sum(map(len, ledger.calls.values())) - sum(len(times) - 1 for times in again.values()) == steps
+    assert sum(map(len, ledger.calls.values())) - sum(len(calls) - 1 for calls in again.values()) == steps
     print(f"{width} x {STEPS}: {steps} steps, {len(kills)} kills, {len(again)} calls cut in flight")

@@ -49,6 +49,8 @@ MUTANTS = (
     Mutant("sweep publishes and forgets", LUA + "sweep.lua", "attend(job, ms(now + math.min(wait, tonumber(ARGV[5]))))", "redis.call('ZREM', due, member)"),
     Mutant("a buried job doesn't count in the join", LUA + "sweep.lua", "local last = conclude(job, record, 'buried', ARGV[7], tonumber(ARGV[6]))", "record.state = 'buried' save(job, record) redis.call('SREM', goal .. ':open', job) redis.call('ZREM', due, member) local last = 0"),
     Mutant("a poisoned job is never buried", LUA + "sweep.lua", "if record.fruitless >= tonumber(ARGV[3]) then", "if false then"),
+    Mutant("waiting for the provider counts as killing", LUA + "_lib.lua", "return record.limited and before or before + 1, length", "return before + 1, length"),
+    Mutant("a job let in still counts as waiting", LUA + "limited.lua", "else record.limited, record.limit = nil, nil end", "end"),
     Mutant("a lost job still counts as leased", LUA + "sweep.lua", "    count('leased', -1)\n    disown(record, record.lease)\n    record.state, record.dispatches", "    disown(record, record.lease)\n    record.state, record.dispatches"),
     Mutant("redispatch doesn't back off", LUA + "sweep.lua", " * 2 ^ math.min(record.dispatches, 20)", ""),
     Mutant("park forgets to free the slot", LUA + "park.lua", "count('leased', -1)\n", ""),

@@ -90,6 +90,25 @@ async def test_a_job_that_gets_on_is_not_buried_for_what_kills_its_worker(
     await driver.audit(goal)
 
 
+async def test_a_job_that_waits_for_its_provider_is_not_buried_for_what_kills_its_worker(
+    store: Store, driver: Driver, clock: Clock
+) -> None:
+    goal = await driver.submit()
+    let_in, waits, _ = await driver.plan(goal)
+    for _ in range(6):
+        for ref in (let_in, waits):
+            started = await store.start(ref)
+            if isinstance(started, Attempt):
+                await store.limited(started, 5, "window")
+                if ref is let_in:
+                    await store.limited(started, 0, "")
+        clock.forward(31)
+        await store.sweep(await driver.due())
+    jobs = await store.jobs(goal, 1)
+    assert (jobs[let_in.job].state, jobs[waits.job].state) == (JobState.BURIED, JobState.QUEUED)
+    await driver.audit(goal)
+
+
 async def test_those_that_died_together_twice_come_back_one_after_the_other(
     store: Store, driver: Driver, clock: Clock
 ) -> None:

@@ -124,10 +124,12 @@ local function reserve(record, class, tokens, micros)
 end
 
 -- How many attempts in a row have recorded nothing, the one that ends now included, and what is recorded by now. What a
--- job got done speaks for it: it may have died with a worker that another job has killed.
+-- job got done speaks for it: it may have died with a worker that another job has killed. So does waiting for the provider,
+-- while it does nothing that could kill.
 local function fruitless(job, record)
     local length = redis.call('LLEN', goal .. ':journal:' .. job)
-    return length > (record.reached or 0) and 1 or (record.fruitless or 0) + 1, length
+    local before = length > (record.reached or 0) and 0 or record.fruitless or 0
+    return record.limited and before or before + 1, length
 end
 
 -- Events: a gapless number, the time, who did it, and JSON data.

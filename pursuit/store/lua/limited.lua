@@ -1,4 +1,4 @@
--- Shows that an attempt waits until its provider takes calls again. Recording its next step takes it back.
+-- Shows that an attempt waits until its provider takes calls again. A span of 0, or recording its next step, takes it back.
 --
 -- KEYS[1] goal    hash  status
 -- KEYS[2] due     zset  not touched
@@ -15,7 +15,8 @@ local status = get('status')
 if not status or final(status) then return {'GONE'} end
 local record = load(job)
 if not record or record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
-record.limited, record.limit = now + tonumber(ARGV[4]), ARGV[5]
+if tonumber(ARGV[4]) > 0 then record.limited, record.limit = now + tonumber(ARGV[4]), ARGV[5]
+else record.limited, record.limit = nil, nil end
 save(job, record)
 event('subtask.waiting', 'engine', {subtask = job, why = 'rate limited', limit = ARGV[5], seconds = tonumber(ARGV[4]) / 1000})
 return {'NOTED'}

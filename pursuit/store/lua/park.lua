@@ -29,6 +29,7 @@ if record.parked_by == ARGV[3] and record.state ~= 'leased' then return {'PARKED
 if record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
 local known = question ~= '' and redis.call('HGET', goal .. ':questions', question)
 if known and cjson.decode(known).answer then return {'READY'} end
+record.limited = nil
 local tries, reached = fruitless(job, record)
 if why == 'retry' and tries >= tonumber(ARGV[10]) then return {'LAST'} end
 
