@@ -104,8 +104,8 @@ def compile_report(goal: Goal, rounds: list[RoundOfWork], artifacts: list[Artifa
         census=Census(
             subtasks=len(lines),
             outcomes=outcomes,
-            busy_seconds=round(sum(line.seconds for line in lines), 1),
-            critical_path_seconds=round(sum(_longest(work) for work in rounds), 1),
+            busy_seconds=round(sum(line.seconds for line in lines), 3),
+            critical_path_seconds=round(sum(_longest(work) for work in rounds), 3),
         ),
         decisions=tuple(_decision(work.record) for work in rounds if work.record.decision),
         artifacts=tuple(artifacts),
@@ -137,7 +137,7 @@ def _subtasks(work: RoundOfWork) -> list[SubtaskLine]:
 
 
 def _seconds(job: Job) -> float:
-    return round((job.ended - job.started) / 1000, 1) if job.started and job.ended else 0.0
+    return round((job.ended - job.started) / 1000, 3) if job.started and job.ended else 0.0
 
 
 def _longest(work: RoundOfWork) -> float:
@@ -191,8 +191,8 @@ def markdown(report: Report) -> str:
         "",
         *(f"- {_line(text)}" for text in report.decisions),
         "",
-        f"Sub-agents worked {report.census.busy_seconds} s in all; one after the other rounds took "
-        f"{report.census.critical_path_seconds} s (slowest of each round).",
+        f"Sub-agents worked {report.census.busy_seconds:g} s in all; one after the other rounds took "
+        f"{report.census.critical_path_seconds:g} s (slowest of each round).",
         "",
         "## Artifacts",
         "",

@@ -1,12 +1,13 @@
 """The only code that speaks to Redis about goals: keys, scripts, one method per script, and reading."""
 
 from pursuit.store.compaction import compact_rounds
-from pursuit.store.limits import Admission, Limits, Pace, Reply
+from pursuit.store.limits import AccountState, Admission, Limits, Pace, Reply
 from pursuit.store.replies import HELD, Attempt, Beat, Command, Fence, Finished, Start, Swept
 from pursuit.store.store import Follow, Spent, Store, Timing, Wanted
 
 __all__ = [
     "HELD",
+    "AccountState",
     "Admission",
     "Attempt",
     "Beat",
