@@ -18,7 +18,6 @@ from config import logging
 from config.celery import make_app as make_celery
 from config.settings import Settings, get_settings
 from pursuit import __version__
-from pursuit.blobs import Blobs
 from pursuit.store import Store
 
 ABOUT = "Submit a goal and walk away; watch it, step in, or read the report. Errors are problem documents (RFC 9457)."
@@ -39,7 +38,7 @@ def make_app(settings: Settings) -> FastAPI:
             socket_connect_timeout=2,
             retry=retry,
         )
-        blobs = Blobs(settings.blobs)
+        blobs = settings.open_blobs()
         redis = Redis(connection_pool=pool)
         state = State(
             settings=settings,

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from config.models import PRESETS, Profile
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 
 #: a sub-agent's brief, a few files and its tools don't fit into fewer tokens
 SMALL_WINDOW = 16_000

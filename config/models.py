@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 
 REHEARSAL = "rehearsal"
 #: tokens that a model of unknown window is taken to hold

@@ -18,9 +18,10 @@ from pydantic_settings import (
 )
 
 from config.models import Profile, ProfileSettings, choose
+from pursuit.blobs import Blobs
+from pursuit.contract import Frozen
 from pursuit.errors import NoRedis
 from pursuit.folders import state_folder
-from pursuit.models import Frozen
 from pursuit.store import Timing
 
 PREFIX = "PURSUIT_"
@@ -108,6 +109,11 @@ class Settings(BaseSettings):
     )
     search: str = Field("", description="who searches the web: searxng:<url>, tavily, brave, duckduckgo; empty: nobody")
     fetch_private: bool = Field(False, description="let fetch_page reach private and loopback addresses")
+    blob_store: str = Field(
+        "",
+        description="where blobs are kept for workers on several machines: an address that fsspec takes, such as "
+        "s3://bucket/pursuit (with its package installed); empty: only in the data folder",
+    )
     input_roots: list[Path] = Field(
         default_factory=list, description="folders that goals may name inputs from; empty: any readable path"
     )
@@ -166,6 +172,9 @@ class Settings(BaseSettings):
     @property
     def blobs(self) -> Path:
         return self.data / "blobs"
+
+    def open_blobs(self) -> Blobs:
+        return Blobs(self.blobs, self.blob_store)
 
     def workspace(self, goal: str) -> Path:
         return self.data / "goals" / goal

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from pursuit.models import Event, Frozen
+from pursuit.contract import Frozen
+from pursuit.models import Event
 from pursuit.state import FINAL
 
 

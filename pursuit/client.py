@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import httpx
 
+from pursuit.contract import Frozen
 from pursuit.errors import PursuitError, ServerUnreachable, tree
-from pursuit.models import Frozen
 
 #: seconds between tries to get back to an event stream
 RECONNECT = 0.5

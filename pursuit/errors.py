@@ -8,6 +8,7 @@ PursuitError
 ├── Conflict              409
 │   ├── IllegalTransition 409  the goal's status doesn't allow this
 │   └── AlreadyAnswered   409  somebody answered first
+├── Stale                 412  the goal has changed since it was read
 ├── IdempotencyMismatch   422  the same Idempotency-Key came with another body
 ├── StoreUnavailable      503  Redis can't be reached
 ├── StoreUnsuitable       503  Redis may lose goals: it evicts keys
@@ -96,6 +97,15 @@ class AlreadyAnswered(Conflict):
     code = "already_answered"
     title = "This question has been answered"
     action = "The first answer stands; read it with GET /v1/inbox?status=answered."
+
+
+class Stale(PursuitError):
+    """The goal has changed since it was read."""
+
+    code = "stale"
+    title = "The goal has changed since you read it"
+    status = 412
+    action = "Read it again, and send its ETag as If-Match."
 
 
 class IdempotencyMismatch(PursuitError):

@@ -2,95 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
 
+from pursuit.contract import (
+    MAX_OBJECTIVE,
+    Contract,
+    Criterion,
+    Frozen,
+    Label,
+    Lenient,
+    Line,
+    RelativePath,
+    Text,
+    Wait,
+)
 from pursuit.state import Actor, JobKind, JobState, Phase, Reason, Status, Wish
 
-SCHEMA_VERSION = 1
 MAX_SUBAGENTS = 300
 MAX_STEPS = 4000
-MAX_OBJECTIVE = 20_000
 MAX_ANSWER = 6_000
-
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,63}$")]
-
-
-def _relative(path: str) -> str:
-    parts = path.replace("\\", "/").split("/")
-    if path.startswith("/") or ".." in parts:
-        raise ValueError("must be a path inside the workspace, without '..'")
-    return "/".join(part for part in parts if part not in ("", "."))
-
-
-def _expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"must be a regular expression: {error}") from error
-    return pattern
-
-
-RelativePath = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_relative)]
-
-
-class Frozen(BaseModel):
-    """A value: it doesn't change, and knows all its fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Lenient(Frozen):
-    """A value written by a model: fields that nobody asked for are dropped, not refused."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
 
 # --- what a person submits ----------------------------------------------------------------------
 
 
-class CommandCheck(Frozen):
-    """Passes when the command, run in the goal's workspace by /bin/sh, exits with 0."""
-
-    kind: Literal["command"] = "command"
-    command: Text = Field(max_length=4_000)
-    timeout_seconds: int = Field(120, ge=1, le=3_600)
-
-
-class FileCheck(Frozen):
-    """Passes when the file exists in the workspace and, if asked, its text matches a regular expression."""
-
-    kind: Literal["file"] = "file"
-    path: RelativePath
-    pattern: Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_expression)] | None = None
-
-
-class JudgeCheck(Frozen):
-    """A model judges from contract, artifacts and evidence."""
-
-    kind: Literal["judge"] = "judge"
-
-
-Check = Annotated[CommandCheck | FileCheck | JudgeCheck, Field(discriminator="kind")]
-
-
-class Criterion(Frozen):
-    """One thing that must be true at the end, with the check that shows it."""
-
-    text: Line
-    check: Check = JudgeCheck()
-
-
 class Input(Frozen):
-    """A file or folder of the worker's machine, seen read-only as `inputs/<name>` in the workspace."""
+    """A file or folder of the worker's machine, seen read-only as `inputs/<name>` in the workspace.
+
+    With `edit` a copy of it is worked on as `<name>/` instead; a git repository gets what became of it as a branch.
+    """
 
     path: str = Field(min_length=1, max_length=1_000)
     name: Label | None = None
+    edit: bool = Field(False, description="work on a copy of it, at <name>/; of a git repository: on its HEAD")
 
 
 def input_name(item: Input) -> str:
@@ -133,6 +79,12 @@ class Models(Frozen):
     planner: str = Field("", max_length=200)
     subagent: str = Field("", max_length=200)
     verifier: str = Field("", max_length=200)
+    panel: tuple[Annotated[str, StringConstraints(max_length=200)], ...] = Field(
+        (),
+        max_length=7,
+        description="so many judges, each by this model or ''; a majority must find it met",
+    )
+    fallback: str = Field("", max_length=200, description="plans and works after two rounds without progress")
 
 
 class Policy(Frozen):
@@ -145,6 +97,20 @@ class Policy(Frozen):
         description="hosts that may be reached; empty: all public ones, but not by commands",
     )
     mcp: list[Label] = Field(default_factory=list, max_length=20, description="MCP servers of the server's, by name")
+    polling: list[Label] = Field(
+        default_factory=list, max_length=20, description="tools that may be called again and again with the same result"
+    )
+
+
+class Stragglers(Frozen):
+    """When a round no longer waits for its last sub-agents. Without a quorum below 1 it waits for all."""
+
+    quorum: float = Field(1.0, gt=0, le=1, description="share of the subtasks that must have ended")
+    factor: float = Field(2.0, ge=0.1, le=100, description="of the time that 95 % of the ended ones took: what is left")
+    least_seconds: int = Field(60, ge=1, le=86_400, description="but at least so long after the quorum")
+    then: Literal["cut", "hedge"] = Field(
+        "cut", description="hedge: at half-time a twin starts with the same brief, and the first digest counts"
+    )
 
 
 class Submission(Frozen):
@@ -153,24 +119,18 @@ class Submission(Frozen):
     objective: Text = Field(max_length=MAX_OBJECTIVE)
     criteria: list[Criterion] = Field(default_factory=list, max_length=50)
     constraints: list[Line] = Field(default_factory=list, max_length=50)
+    boundaries: list[RelativePath] = Field(
+        default_factory=list, max_length=50, description="paths in the workspace that no sub-agent may write"
+    )
     inputs: Annotated[list[Input], AfterValidator(_distinct)] = Field(default_factory=list, max_length=50)
     budget: Budget = Budget()
     models: Models = Models()
     policy: Policy = Policy()
     labels: dict[Label, Annotated[str, StringConstraints(max_length=200)]] = Field(default_factory=dict, max_length=20)
+    stragglers: Stragglers = Stragglers()
     start_at: AwareDatetime | None = Field(None, description="don't begin before this time")
-
-
-class Contract(Frozen):
-    """Objective, criteria and constraints in a numbered revision; the first objective never changes."""
-
-    revision: int
-    objective: str
-    criteria: tuple[Criterion, ...]
-    constraints: tuple[str, ...]
-
-    def criterion_ids(self) -> list[str]:
-        return [f"c{number}" for number in range(1, len(self.criteria) + 1)]
+    after_goal: str = Field("", pattern=r"^(goal_[0-9A-Z]{26})?$", description="don't begin before that goal's end")
+    wait_for: Wait | None = Field(None, description="don't begin before this has come about")
 
 
 # --- what models answer -------------------------------------------------------------------------
@@ -205,6 +165,11 @@ class Plan(Lenient):
     subtasks: tuple[Brief, ...] = ()
     template: Brief | None = None
     items: tuple[str, ...] = ()
+    open_items: bool = Field(False, description="the template is for each item of the goal that is still open")
+    criteria: tuple[Criterion, ...] = Field(
+        (), max_length=20, description="round 1 only: a draft, where the contract's author is `engine`"
+    )
+    wait: Wait | None = Field(None, description="instead of subtasks: what has to come about before going on")
     blocker: Blocker | None = None
 
 
@@ -223,9 +188,23 @@ class Finding(Lenient):
     """The verdict on one criterion. Unknown is not met."""
 
     criterion: str
-    status: Literal["met", "not_met", "cannot_tell", "blocked", "impossible"]
+    status: Literal["met", "not_met", "cannot_tell", "waiting", "blocked", "impossible"]
     why: str = Field("", max_length=4_000)
-    next_proof: str = Field("", max_length=1_000)
+    next_proof: str = Field("", max_length=1_000, description="the cheapest thing that would show it")
+    seen: tuple[str, ...] = Field(
+        (), max_length=50, description="what was looked at: paths that were read, ids of criteria with evidence"
+    )
+    blocker: Blocker | None = Field(None, description="with status `blocked`")
+    wait: Wait | None = Field(None, description="with status `waiting`")
+    #: those judges of a panel that found otherwise, and what
+    dissent: tuple[str, ...] = ()
+    #: the contract's revision and the state of the files that it was found for
+    revision: int = 0
+    state: str = ""
+
+    def fresh(self, revision: int, state: str) -> bool:
+        """Whether it still says something: neither contract nor files have changed since."""
+        return self.revision in (0, revision) and self.state in ("", state)
 
 
 class Judgement(Lenient):
@@ -244,6 +223,10 @@ class Evidence(Frozen):
     seconds: float
     revision: int
     at: datetime
+    #: `broken`: the check couldn't be carried out as it is written; `unavailable`: nor any like it on this worker
+    trouble: Literal["", "broken", "unavailable"] = ""
+    #: hash of what it rests on: the check, and the files it could see
+    inputs: str = ""
 
 
 class Verdict(Frozen):
@@ -253,6 +236,11 @@ class Verdict(Frozen):
     findings: tuple[Finding, ...]
     evidence: tuple[Evidence, ...] = ()
     blocker: Blocker | None = None
+    #: changes that were not taken because others had changed the same file, or that nobody may make
+    conflicts: tuple[str, ...] = ()
+    #: fingerprint of the files it was found for, and the blob that lists them
+    state: str = ""
+    tree: str = ""
 
     @property
     def met(self) -> tuple[str, ...]:
@@ -340,6 +328,17 @@ class Streak(Frozen):
     barren: int = 0
     blocker: str = ""
     same_blocker: int = 0
+    #: all criteria that were met in any round, and the states of files that there were: coming back is no progress
+    ever: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    closed: int = 0
+
+
+class Items(Frozen):
+    """The goal's list of items: it only ever shrinks by work that landed."""
+
+    total: int = 0
+    closed: int = 0
 
 
 class Tally(Frozen):
@@ -384,6 +383,24 @@ class Goal(Frozen):
     warned: str = ""
     streak: Streak
     findings: tuple[Finding, ...]
+    #: of the last verification, each output cut short
+    evidence: tuple[Evidence, ...] = ()
+    #: fingerprint of the committed files at the last verification
+    state: str = ""
+    #: the blob that lists the files the goal began with: copies of inputs, or what it was forked from
+    base: str = ""
+    #: the blob that lists the copies of its inputs as they were: what is expected is taken from there
+    imported: str = ""
+    #: by input, the commit of a git repository that its copy was taken from
+    commits: dict[str, str] = Field(default_factory=dict)
+    wait: Wait | None = None
+    wait_since: datetime | None = None
+    #: waits one after the other, without a round in between
+    waits: int = 0
+    items: Items = Items()
+    stragglers: Stragglers = Stragglers()
+    #: the goal and round that this one was forked from, or which goal's answers it replays
+    parent: dict[str, Any] = Field(default_factory=dict)
     tally: Tally
     created_at: datetime
     updated_at: datetime
@@ -397,6 +414,8 @@ class Goal(Frozen):
 
 class Question(Frozen):
     """A question to a person; the first answer stands."""
+
+    kind: Literal["question", "approval", "sign_off"] = "question"
 
     id: str
     goal: str
@@ -419,7 +438,7 @@ def goal_of_question(question: str) -> str:
 
 
 class Artifact(Frozen):
-    """A file that a subtask wrote, by content."""
+    """A file by content, with the round and subtask that made it. Without content: the file was deleted."""
 
     path: RelativePath
     sha256: str
@@ -427,6 +446,11 @@ class Artifact(Frozen):
     round: int
     subtask: str
     at: datetime | None = None
+    executable: bool = False
+    #: in a layer: the content that was there before, '' for none
+    was: str = ""
+    #: not yet merged: its round hasn't been verified
+    pending: bool = False
 
 
 class Event(Frozen):
@@ -446,6 +470,8 @@ class Guidance(Frozen):
     text: str
     subtask: str = ""
     at: datetime | None = None
+    #: the contract's revision that these words announce; 0 for guidance
+    amended: int = 0
 
 
 class PlannedRound(Frozen):

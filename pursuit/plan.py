@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from pursuit.models import Brief, Plan
+from pursuit.tree import covered
 
 PLACEHOLDER = "{item}"
 
 
-def expand(plan: Plan) -> list[Brief]:
-    """The plan's briefs, one for each subtask and one for each item of its template."""
+def expand(plan: Plan, open_items: Sequence[str] = ()) -> list[Brief]:
+    """The plan's briefs, one for each subtask and one for each item of its template.
+
+    With `open_items` in the plan the template is for those items of the goal that nobody has closed yet.
+    """
     briefs = list(plan.subtasks)
     if plan.template is not None:
-        briefs += [_fill(plan.template, item) for item in plan.items]
+        items = list(dict.fromkeys([*plan.items, *(open_items if plan.open_items else ())]))
+        briefs += [_fill(plan.template, item) for item in items]
     return briefs
+
+
+def fit(briefs: Sequence[Brief], left: int) -> list[Brief]:
+    """The briefs with shares of the steps that are left: each as planned where they suffice, else the less for all.
+
+    Nobody gets fewer than two, one to work and one to hand in: the budget itself is held elsewhere, call by call.
+    """
+    planned = sum(brief.steps for brief in briefs)
+    if planned <= left or not briefs:
+        return list(briefs)
+    return [brief.model_copy(update={"steps": max(2, brief.steps * left // planned)}) for brief in briefs]
 
 
 def _fill(template: Brief, item: str) -> Brief:
@@ -28,13 +44,19 @@ def _fill(template: Brief, item: str) -> Brief:
     return Brief.model_validate(fields)
 
 
-def problems(briefs: list[Brief], *, tools: Collection[str], most: int) -> list[str]:
+def problems(briefs: list[Brief], *, tools: Collection[str], most: int, boundaries: Sequence[str] = ()) -> list[str]:
     """What is wrong with the briefs, in words a planner can act on; empty when they may start."""
     if not briefs:
         return ["the plan has no subtasks: propose at least one, or name a blocker"]
     if len(briefs) > most:
         return [f"the plan has {len(briefs)} subtasks, at most {most} may run in a round"]
-    return [*_duplicates(briefs), *_unknown_tools(briefs, tools), *_overlaps(briefs)]
+    return [
+        *_duplicates(briefs),
+        *_unknown_tools(briefs, tools),
+        *_overlaps(briefs),
+        *_dependencies(briefs),
+        *_forbidden(briefs, boundaries),
+    ]
 
 
 def _duplicates(briefs: list[Brief]) -> list[str]:
@@ -70,6 +92,28 @@ def _overlaps(briefs: list[Brief]) -> list[str]:
             if other != number:
                 found.append(f"subtask {number} writes {scope!r} inside {parent!r} of subtask {other}")
     return found[:10]
+
+
+def _dependencies(briefs: list[Brief]) -> list[str]:
+    """Subtasks that want to read what another one of the same round is to write: it won't be there yet."""
+    owners = {scope.strip("/"): number for number, brief in enumerate(briefs, 1) for scope in brief.write_scope}
+    found = []
+    for number, brief in enumerate(briefs, 1):
+        for path in brief.inputs:
+            clean = path.strip("/")
+            owner = next((owners[p] for p in (*_parents(clean), clean) if p in owners), number)
+            if owner != number:
+                found.append(f"subtask {number} reads {path!r}, which subtask {owner} writes in the same round")
+    return found[:10]
+
+
+def _forbidden(briefs: list[Brief], boundaries: Sequence[str]) -> list[str]:
+    return [
+        f"subtask {number} may write {scope!r}, but nobody may: it lies in the goal's boundaries"
+        for number, brief in enumerate(briefs, 1)
+        for scope in brief.write_scope
+        if covered(scope.strip("/"), boundaries)
+    ][:10]
 
 
 def _parents(scope: str) -> list[str]:

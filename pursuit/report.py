@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pursuit.contract import Frozen
 from pursuit.describe import now as sentence
-from pursuit.models import Artifact, Digest, Frozen, Goal, Job, RoundRecord, Usage
+from pursuit.models import (
+    Artifact,
+    Digest,
+    Goal,
+    Job,
+    RoundRecord,
+    Usage,
+)
 
 
 class SubtaskLine(Frozen):

@@ -7,16 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pursuit.budget import used_up
-from pursuit.models import Blocker, Frozen, Goal, Streak, Verdict
+from pursuit.contract import Frozen, Wait
+from pursuit.models import Blocker, Evidence, Goal, Streak, Verdict
 from pursuit.state import Reason
 
-#: Quiet rounds in a row after which a goal is `blocked: stalled`.
-QUIET_ROUNDS = 3
+#: Quiet rounds in a row: after the first the planner is told to cut the work otherwise, after the second another model
+#: works, where one is set, after the third a person is asked, and after the fourth the goal is `blocked: stalled`.
+ASK_AFTER, QUIET_ROUNDS = 3, 4
 #: Rounds in a row that only changed files that were there already, without meeting a criterion: a file written anew
 #: with another time stamp in it would otherwise keep a goal going for ever.
 BARREN_ROUNDS = 8
 #: Rounds in a row with the same blocker after which a goal is `blocked: repeated_blocker`.
 SAME_BLOCKER = 3
+#: States of the files that are remembered, so that going back and forth between them is no progress.
+KNOWN = 50
 
 
 class Complete(Frozen):
@@ -32,6 +36,22 @@ class NextRound(Frozen):
     round: int
 
 
+class WaitFor(Frozen):
+    """Plan another round when something has come about; until then nothing is spent."""
+
+    kind: Literal["wait"] = "wait"
+    round: int
+    wait: Wait
+
+
+class Ask(Frozen):
+    """Plan another round when a person has said how to go on."""
+
+    kind: Literal["ask"] = "ask"
+    round: int
+    question: str
+
+
 class Block(Frozen):
     """Stop, at no cost, until a person acts."""
 
@@ -40,7 +60,7 @@ class Block(Frozen):
     detail: str
 
 
-Decision = Complete | NextRound | Block
+Decision = Complete | NextRound | WaitFor | Ask | Block
 
 
 def decide(goal: Goal, verdict: Verdict, streak: Streak) -> Decision:
@@ -49,34 +69,82 @@ def decide(goal: Goal, verdict: Verdict, streak: Streak) -> Decision:
     Wishes of a person (pause, cancel) are no business of this table: the script that records the decision
     honours them, so that one which arrives in between can't be missed.
     """
-    if verdict.all_met:
+    if verdict.revision == goal.contract.revision and verdict.all_met:
         return Complete()
     impossible = [f for f in verdict.findings if f.status == "impossible"]
     if impossible:
         return Block(reason=Reason.IMPOSSIBLE, detail=impossible[0].why or impossible[0].criterion)
+    if unavailable := _troubled(verdict, "unavailable"):
+        return Block(reason=Reason.CONFIGURATION, detail=f"{unavailable.criterion}: {unavailable.output[:1000]}")
     if streak.same_blocker >= SAME_BLOCKER:
         return Block(reason=Reason.REPEATED_BLOCKER, detail=streak.blocker)
     spent = used_up(goal.budget, goal.usage, rounds=goal.round)
     if spent:
         return Block(reason=Reason.BUDGET, detail=f"{spent}; resume with more to go on")
+    following = goal.round + 1
+    if (wait := waits(verdict)) is not None:
+        return WaitFor(round=following, wait=wait)
     if streak.quiet >= QUIET_ROUNDS:
-        return Block(reason=Reason.STALLED, detail=f"{streak.quiet} rounds running brought no progress")
+        return _stalled(verdict, f"{streak.quiet} rounds running brought no progress")
     if streak.barren >= BARREN_ROUNDS:
-        text = f"{streak.barren} rounds running only changed files and met no criterion"
-        return Block(reason=Reason.STALLED, detail=text)
-    return NextRound(round=goal.round + 1)
+        return _stalled(verdict, f"{streak.barren} rounds running only changed files and met no criterion")
+    if streak.quiet == ASK_AFTER:
+        return Ask(round=following, question=_question(goal, verdict))
+    return NextRound(round=following)
 
 
-def advance(streak: Streak, verdict: Verdict, *, artifacts: Mapping[str, str], blocker: Blocker | None) -> Streak:
-    """The streak after one more round; `artifacts` are paths and their hashes.
+def waits(verdict: Verdict) -> Wait | None:
+    """What is waited for, when nothing but waiting is left to do."""
+    unmet = [f for f in verdict.findings if f.status != "met"]
+    if unmet and all(f.status == "waiting" and f.wait for f in unmet):
+        return unmet[0].wait
+    return None
 
-    Progress is counted, not told: a criterion newly met, a new artifact, a changed one. Only the first two count
-    without limit. A blocker is the same one when its reason and text are.
+
+def _troubled(verdict: Verdict, kind: str) -> Evidence | None:
+    return next((e for e in verdict.evidence if e.trouble == kind), None)
+
+
+def _stalled(verdict: Verdict, text: str) -> Block:
+    """A check that can't be carried out as it is written is the person's to mend, not the swarm's."""
+    if broken := _troubled(verdict, "broken"):
+        detail = f"{text}, and the check of {broken.criterion} can't be carried out: {broken.output[:1000]}"
+        return Block(reason=Reason.CONFIGURATION, detail=detail)
+    return Block(reason=Reason.STALLED, detail=text)
+
+
+def _question(goal: Goal, verdict: Verdict) -> str:
+    unmet = [f"{f.criterion} ({f.status}): {f.why[:200]}" for f in verdict.findings if f.status != "met"]
+    lines = "\n".join(unmet[:10])
+    return (
+        f"{ASK_AFTER} rounds of {goal.contract.objective[:200]!r} brought no progress. Not met:\n{lines}\n"
+        "What should be done otherwise? Your answer goes to the planner; one more such round stops the goal."
+    )
+
+
+def advance(
+    streak: Streak,
+    verdict: Verdict,
+    *,
+    artifacts: Mapping[str, str],
+    blocker: Blocker | None,
+    closed: int = 0,
+) -> Streak:
+    """The streak after one more round; `artifacts` are paths and their hashes, `closed` counts the items done.
+
+    Progress is counted, not told: a criterion met for the first time, an item closed, a new artifact, a changed one.
+    Only the first two and new artifacts count without limit; a state that was there before counts for nothing, so going
+    back and forth is no progress. A blocker is the same one when its reason and text are. A round after which there is
+    nothing to do but wait is neither quiet nor progress.
     """
-    gained = set(verdict.met) - set(streak.met)
+    ever = set(streak.ever) | set(streak.met)
+    gained = bool(set(verdict.met) - ever) or closed > streak.closed
     paths, contents = _fingerprint(artifacts), _fingerprint(f"{p} {h}" for p, h in artifacts.items())
-    quiet = 0 if gained or contents != streak.artifacts else streak.quiet + 1
-    barren = 0 if gained or paths != streak.paths else streak.barren + 1
+    waiting = waits(verdict) is not None
+    fresh = contents != streak.artifacts and contents not in streak.known
+    quiet = streak.quiet if waiting else 0 if gained or fresh else streak.quiet + 1
+    grown = paths != streak.paths and fresh
+    barren = streak.barren if waiting else 0 if gained or grown else streak.barren + 1
     name = f"{blocker.reason}: {blocker.text}" if blocker else ""
     same = 0
     if name and not gained:
@@ -89,6 +157,9 @@ def advance(streak: Streak, verdict: Verdict, *, artifacts: Mapping[str, str], b
         barren=barren,
         blocker=name,
         same_blocker=same,
+        ever=tuple(sorted(ever | set(verdict.met))),
+        known=(*(state for state in streak.known if state != contents), contents)[-KNOWN:],
+        closed=max(closed, streak.closed),
     )
 
 

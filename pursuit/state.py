@@ -42,15 +42,21 @@ class Reason(StrEnum):
 
     SUBMITTED = "submitted"
     START_AT = "start_at"
+    AFTER_GOAL = "after_goal"
     PERSON = "person"
     QUESTION = "question"
+    APPROVAL = "approval"
+    SIGN_OFF = "sign_off"
     QUOTA = "quota"
+    TIMER = "timer"
+    PROBE = "probe"
     BUDGET = "budget"
     STALLED = "stalled"
     REPEATED_BLOCKER = "repeated_blocker"
     IMPOSSIBLE = "impossible"
     CONFIGURATION = "configuration"
     MET = "met"
+    ACCEPTED = "accepted"
 
 
 class JobKind(StrEnum):
@@ -70,6 +76,8 @@ class JobState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     BURIED = "buried"
+    #: the round went on without it; what it still brings is read by the next one
+    CUT = "cut"
     CANCELLED = "cancelled"
 
 
@@ -90,9 +98,9 @@ class Actor(StrEnum):
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.PAUSED, Status.BLOCKED, Status.CANCELLED}),
     Status.RUNNING: frozenset({Status.WAITING, Status.PAUSED, Status.BLOCKED, Status.COMPLETED, Status.CANCELLED}),
-    Status.WAITING: frozenset({Status.RUNNING, Status.PAUSED, Status.BLOCKED, Status.CANCELLED}),
-    Status.PAUSED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELLED}),
-    Status.BLOCKED: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.WAITING: frozenset({Status.RUNNING, Status.PAUSED, Status.BLOCKED, Status.COMPLETED, Status.CANCELLED}),
+    Status.PAUSED: frozenset({Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.CANCELLED}),
+    Status.BLOCKED: frozenset({Status.RUNNING, Status.COMPLETED, Status.CANCELLED}),
     Status.COMPLETED: frozenset(),
     Status.CANCELLED: frozenset(),
 }
@@ -102,6 +110,9 @@ COMMANDS: dict[str, frozenset[Status]] = {
     "pause": frozenset({Status.QUEUED, Status.RUNNING, Status.WAITING, Status.PAUSED}),
     "resume": frozenset(Status) - FINAL,
     "cancel": frozenset(Status) - {Status.COMPLETED},
+    "amend": frozenset(Status) - FINAL,
+    # a goal that hasn't begun has nothing that could be accepted
+    "accept": frozenset({Status.RUNNING, Status.WAITING, Status.PAUSED, Status.BLOCKED}),
 }
 
 

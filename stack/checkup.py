@@ -5,8 +5,7 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from config.settings import Settings
-from pursuit.blobs import Blobs
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 from pursuit.store import Store
 from stack.redis import private_url
 
@@ -24,7 +23,7 @@ async def check_goals(settings: Settings, wanted: str, *, repair: bool) -> list[
     """The goal with this id, or every goal for "all". Raises NotFound, NoRedis and StoreUnavailable."""
     url = private_url(settings.data) if settings.redis_url is None else None
     redis = Redis.from_url(url or settings.state_url(), decode_responses=True)
-    archive = Blobs(settings.blobs).text
+    archive = settings.open_blobs().text
     store = await Store.open(redis, shards=settings.shards, timing=settings.timing(), archive=archive)
     try:
         return [await _check(store, goal, repair) for goal in await _ids(store, wanted)]

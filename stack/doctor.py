@@ -15,8 +15,8 @@ from config.endpoints import SMALL_WINDOW, check, detect
 from config.models import Profile
 from config.sandbox import CURE, probe
 from config.settings import Settings
+from pursuit.contract import Frozen
 from pursuit.errors import PursuitError
-from pursuit.models import Frozen
 from stack.redis import find_binary
 
 

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
 
@@ -20,17 +19,18 @@ from worker.files.workspace import OutsideWorkspace
 from worker.keeper import Keeper
 from worker.llm.governor import Closed
 from worker.llm.model import Garbled, ModelError, NotConfigured, Rejected
-from worker.roles.agent import GaveUp, Loop, Stopped
-from worker.roles.outcome import Outcome
+from worker.roles.agent import GaveUp, Stopped
+from worker.roles.outcome import Conversation, Outcome
 from worker.roles.planner import PlanBlocked, plan_round
 from worker.roles.subagent import carry_out
 from worker.roles.verifier import verify_round
+from worker.roles.waits import Waiting
 from worker.runtime import Runtime
 from worker.tools.registry import NeedsAnswer
 
 log = structlog.get_logger(__name__)
 
-Work = Callable[[Runtime, Attempt, Goal], Awaitable[tuple[Loop[Any] | None, Outcome]]]
+Work = Callable[[Runtime, Attempt, Goal], Awaitable[tuple[Conversation | None, Outcome]]]
 WORK: dict[JobKind, Work] = {
     JobKind.PLAN: plan_round,
     JobKind.SUBTASK: carry_out,
@@ -76,6 +76,8 @@ async def send(runtime: Runtime, outcome: Outcome, finished: Finished, *, in_cho
         if outcome.fan_out:
             await asyncio.to_thread(publish_round, runtime.app, outcome.fan_out)
         following = outcome.next or (finished.verify if not in_chord else None)
+        if outcome.otherwise and finished.status != "completed":
+            following = outcome.otherwise
         if following and finished.verdict == "FIRST":
             await asyncio.to_thread(publish, runtime.app, following)
     except Exception as error:  # the broker may fail in any way of kombu's, redis-py's or the socket's
@@ -95,6 +97,12 @@ async def _work(runtime: Runtime, attempt: Attempt) -> Outcome | str:
         return stopped.why.lower()
     except Closed as closed:
         return await _wait(runtime, attempt, closed)
+    except Waiting as waiting:
+        await runtime.store.wait(
+            attempt, waiting.reason, str(waiting)[:500], waiting.seconds, declared=waiting.declared
+        )
+        crash_point("after_wait")
+        return "waiting"
     except NeedsAnswer as asked:
         return await _ask(runtime, attempt, asked)
     except PlanBlocked as blocked:
@@ -139,6 +147,7 @@ def _transcript(runtime: Runtime, entries: list[Entry]) -> str:
 async def _ask(runtime: Runtime, attempt: Attempt, asked: NeedsAnswer) -> str:
     question = Question(
         id=asked.question,
+        kind=asked.kind,
         goal=attempt.ref.goal,
         job=attempt.ref.job,
         text=asked.text,

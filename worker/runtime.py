@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -21,8 +21,10 @@ from config.models import Profile
 from config.redaction import Redactor, from_environment
 from config.settings import Settings
 from pursuit.blobs import Blobs
-from pursuit.models import Goal, JobRef, goal_of_question
+from pursuit.models import Artifact, Goal, JobRef, goal_of_question
 from pursuit.store import Store
+from pursuit.tree import Tree
+from worker.files.states import committed, folder_of
 from worker.files.workspace import Workspace
 from worker.llm.caller import Caller
 from worker.llm.client import ChatClient
@@ -124,7 +126,7 @@ class Runtime:
     @classmethod
     async def open(cls, settings: Settings, app: PursuitCelery, draining: threading.Event) -> Runtime:
         redis = connect(settings.state_url())
-        blobs = Blobs(settings.blobs)
+        blobs = settings.open_blobs()
         store = await Store.open(redis, shards=settings.shards, timing=settings.timing(), archive=blobs.text)
         if store.warning:
             log.warning(store.warning)
@@ -151,9 +153,23 @@ class Runtime:
         await self.mcp.close()
         await self.store.close()
 
-    def workspace(self, goal: Goal) -> Workspace:
-        """The goal's workspace, ready. Raises OutsideWorkspace for an input that isn't allowed."""
-        space = Workspace(self.settings.workspace(goal.id) / "work", goal.inputs, self.settings.input_roots)
+    async def workspace(self, goal: Goal, *, begun: Sequence[Artifact] | None = None) -> Workspace:
+        """The goal's committed files, to be read. Raises OutsideWorkspace for an input that isn't allowed."""
+        return await self.workspace_of(goal, await committed(self.store, self.blobs, goal, begun))
+
+    async def workspace_of(self, goal: Goal, tree: Tree, *, layer: str = "") -> Workspace:
+        """These files, to be read, or, with the name of a layer, to be written on top of."""
+        home = self.settings.workspace(goal.id)
+        root = await asyncio.to_thread(folder_of, tree, home / "states", self.blobs)
+        space = Workspace(
+            root,
+            goal.inputs,
+            self.settings.input_roots,
+            tree=tree,
+            layer=home / "layers" / layer if layer else None,
+            blobs=self.blobs,
+            boundaries=goal.contract.boundaries,
+        )
         space.prepare()
         return space
 
@@ -184,6 +200,7 @@ class Runtime:
             network_allow=tuple(goal.policy.network_allow),
             secret=self._secret,
             sandbox=self.sandbox,
+            polling=frozenset(goal.policy.polling),
             keep=self.blobs.put_text,
             kept=self.blobs.text,
             digest=lambda subtask: self._digest(goal.id, subtask),

@@ -13,8 +13,14 @@ from pydantic import Field
 from api.state import Here, State
 from api.views import CommandView, GoalPage, GoalView, goal_view
 from config.crashpoints import crash_point
+from pursuit.contract import Frozen
 from pursuit.errors import InvalidField
-from pursuit.models import AddBudget, Frozen, Goal, JobRef, Submission
+from pursuit.models import (
+    AddBudget,
+    Goal,
+    JobRef,
+    Submission,
+)
 from pursuit.state import FINAL, Status
 from pursuit.store import Command
 

@@ -10,7 +10,11 @@ from pydantic import Field
 from api.state import Here
 from api.views import InboxPage
 from config.crashpoints import crash_point
-from pursuit.models import Frozen, Question, goal_of_question
+from pursuit.contract import Frozen
+from pursuit.models import (
+    Question,
+    goal_of_question,
+)
 
 router = APIRouter(tags=["people"])
 

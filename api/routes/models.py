@@ -12,8 +12,8 @@ from api.state import Here
 from config.endpoints import check
 from config.models import Prices, Profile
 from config.settings import Settings
+from pursuit.contract import Frozen
 from pursuit.errors import InvalidField
-from pursuit.models import Frozen
 from pursuit.store import AccountState
 
 router = APIRouter(tags=["models"])

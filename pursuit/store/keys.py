@@ -80,5 +80,17 @@ class Keys:
     def rounds(self, goal: str) -> str:
         return f"{self.goal(goal)}:rounds"
 
+    def layers(self, goal: str) -> str:
+        return f"{self.goal(goal)}:layers"
+
+    def late(self, goal: str) -> str:
+        return f"{self.goal(goal)}:late"
+
+    def items(self, goal: str) -> str:
+        return f"{self.goal(goal)}:items"
+
+    def contracts(self, goal: str) -> str:
+        return f"{self.goal(goal)}:contracts"
+
     def server_of(self, shard: int) -> str:
         return f"{tag(shard)}:server"

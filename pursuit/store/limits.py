@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from redis.asyncio import Redis
 
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 from pursuit.store import keys
 from pursuit.store.reading import reach
 from pursuit.store.scripts import Clock, Scripts

@@ -7,11 +7,13 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from redis import exceptions
 from redis.asyncio import Redis
 
+from pursuit.contract import Contract
 from pursuit.errors import InvalidRequest, NotFound, StoreUnavailable
 from pursuit.models import (
     Artifact,
@@ -61,6 +63,11 @@ class Reading:
     async def ping(self) -> None:
         """Returns when Redis answers; raises StoreUnavailable."""
         await reach(self.redis.ping())
+
+    async def now(self) -> datetime:
+        """The time, by the clock that counts."""
+        seconds, micros = await reach(self.redis.time())
+        return datetime.fromtimestamp(seconds + micros / 1_000_000, UTC)
 
     async def goal(self, goal: str) -> Goal:
         """The goal as it stands. Raises NotFound."""
@@ -193,8 +200,43 @@ class Reading:
         return [Entry.model_validate_json(text) for text in kept]
 
     async def artifacts(self, goal: str) -> list[Artifact]:
+        """The files that sub-agents have made, those included that the next verification will merge."""
+        found = {file.path: file for file in await self.committed(goal)}
+        for layer in (await self.layers(goal)).values():
+            found |= {file.path: file.model_copy(update={"pending": True, "was": ""}) for file in layer}
+        return [file for _, file in sorted(found.items()) if file.sha256]
+
+    async def committed(self, goal: str) -> list[Artifact]:
+        """What verified rounds have changed; a file without content is one that was deleted."""
         kept = await reach(self.redis.hgetall(self.keys.artifacts(goal)))
         return [Artifact.model_validate_json(text) for _, text in sorted(kept.items())]
+
+    async def layers(self, goal: str) -> dict[str, list[Artifact]]:
+        """What ended subtasks have written that isn't committed yet, in the order in which it is merged."""
+        kept = await reach(self.redis.hgetall(self.keys.layers(goal)))
+        found = {job: [Artifact.model_validate(item) for item in json.loads(text)] for job, text in kept.items()}
+        return dict(sorted(found.items(), key=lambda pair: (JobRef(goal=goal, job=pair[0]).round, pair[0])))
+
+    async def late(self, goal: str) -> dict[str, Digest]:
+        """The digests that came when their round had gone on without them, and that no plan has read yet."""
+        found = {}
+        for job in sorted(await reach(self.redis.hkeys(self.keys.late(goal)))):
+            text = (await self.results(goal, JobRef(goal=goal, job=job).round)).get(job)
+            if text:
+                found[job] = Digest.model_validate_json(text)
+        return found
+
+    async def open_items(self, goal: str, most: int = 1_000) -> list[str]:
+        """The goal's items that nobody has closed yet, in the order in which they were listed."""
+        kept = await reach(self.redis.hgetall(self.keys.items(goal)))
+        return [item for item, closed_by in kept.items() if not closed_by][:most]
+
+    async def contracts(self, goal: str) -> list[Contract]:
+        """The contract's revisions, oldest first."""
+        kept = await reach(self.redis.hgetall(self.keys.contracts(goal)))
+        found = [Contract.model_validate_json(text) for text in kept.values()]
+        now = (await self.goal(goal)).contract
+        return sorted([*(c for c in found if c.revision != now.revision), now], key=lambda c: c.revision)
 
     async def questions(self, goal: str) -> list[Question]:
         kept = await reach(self.redis.hgetall(self.keys.questions(goal)))

@@ -7,20 +7,21 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from pursuit.contract import Contract, Frozen, Wait, numbered, unspecified
 from pursuit.models import (
     Budget,
-    Contract,
-    Criterion,
     Event,
+    Evidence,
     Finding,
-    Frozen,
     Goal,
     Guidance,
     Input,
+    Items,
     JobRef,
     Models,
     Policy,
     Question,
+    Stragglers,
     Streak,
     Submission,
     Tally,
@@ -74,6 +75,8 @@ class Beat(Frozen):
     guided: int = 0
     #: the part of the budget that allows no further call, HELD while others' calls may still take it, or ''
     over: str = ""
+    #: the round has its quorum and waits for this job
+    hurried: bool = False
 
 
 class Wishes(Frozen):
@@ -89,6 +92,7 @@ class Finished(Frozen):
 
     verdict: str
     verify: JobRef | None = None
+    status: str = ""
 
     @property
     def recorded(self) -> bool:
@@ -113,9 +117,27 @@ def when(ms: str | int | float | None) -> datetime | None:
     return datetime.fromtimestamp(float(ms) / 1000, UTC) if ms not in (None, "") else None
 
 
-def new_fields(goal: str, submission: Submission, retention_seconds: int) -> list[str]:
+class Parent(Frozen):
+    """Where a goal comes from: forked from a round of another, or a replay of its answers."""
+
+    goal: str
+    round: int = 0
+    replay: bool = False
+    #: the blobs that list the files to begin with, and the copies of inputs among them as they were
+    base: str = ""
+    imported: str = ""
+    commits: dict[str, str] = {}  # noqa: RUF012  pydantic copies it
+    contract: Contract | None = None
+    #: what the planner sees of the rounds before the fork
+    history: tuple[dict[str, Any], ...] = ()
+
+
+def new_fields(goal: str, submission: Submission, retention_seconds: int, parent: Parent | None = None) -> list[str]:
     """A submission as the flat fields and values of the goal's hash."""
-    budget = submission.budget
+    budget, late = submission.budget, submission.stragglers
+    wait = submission.wait_for
+    if submission.after_goal:
+        wait = Wait(kind="goal", goal=submission.after_goal, seconds=5, most_seconds=604_800)
     fields: dict[str, Any] = {
         "id": goal,
         "objective": submission.objective,
@@ -125,7 +147,18 @@ def new_fields(goal: str, submission: Submission, retention_seconds: int) -> lis
         "models": submission.models.model_dump_json(),
         "policy": submission.policy.model_dump_json(),
         "retention": retention_seconds,
+        "quorum": late.quorum,
+        "straggler_factor": late.factor,
+        "straggler_least": late.least_seconds * 1000,
+        "straggler_then": late.then,
     }
+    if wait:
+        fields["wait"] = wait.model_dump_json()
+    if parent:
+        fields["parent"] = parent.model_dump_json(exclude={"base", "imported", "commits", "contract"})
+        fields |= {"base": parent.base, "imported": parent.imported, "commits": json.dumps(parent.commits)}
+        if parent.contract:
+            fields["contract"] = parent.contract.model_dump_json()
     fields |= budget_fields(budget.model_dump(exclude_none=True))
     return [str(word) for pair in fields.items() for word in pair]
 
@@ -144,13 +177,17 @@ def _budget(whole: dict[str, int]) -> Budget:
 
 
 def first_contract(submission: Submission) -> Contract:
-    """Revision 1. A goal without criteria has one: that its objective is met, which a judge must find."""
-    criteria = submission.criteria or [Criterion(text="The objective is met in full.")]
+    """Revision 1. A goal without criteria has one, until its planner has drafted some: that its objective is met."""
+    if not submission.criteria:
+        return unspecified(submission.objective, submission.constraints, submission.boundaries)
+    criteria = numbered([c.model_copy(update={"id": ""}) for c in submission.criteria])
     return Contract(
         revision=1,
         objective=submission.objective,
-        criteria=tuple(criteria),
+        criteria=criteria,
         constraints=tuple(submission.constraints),
+        boundaries=tuple(submission.boundaries),
+        highest=len(criteria),
     )
 
 
@@ -180,6 +217,17 @@ def goal_of(fields: dict[str, str], open_jobs: int, now: int) -> Goal:
             "labels": json.loads(fields["labels"]),
             "streak": Streak.model_validate_json(fields.get("streak") or "{}"),
             "findings": [Finding.model_validate(item) for item in json.loads(fields.get("findings") or "[]")],
+            "evidence": [Evidence.model_validate(item) for item in json.loads(fields.get("evidence") or "[]")],
+            "state": fields.get("state", ""),
+            "base": fields.get("base", ""),
+            "imported": fields.get("imported", ""),
+            "commits": json.loads(fields.get("commits") or "{}"),
+            "wait": Wait.model_validate_json(fields["wait"]) if fields.get("wait") else None,
+            "wait_since": when(fields.get("wait_since")),
+            "waits": int(fields.get("waits", 0)),
+            "items": Items(total=int(fields.get("items_total", 0)), closed=int(fields.get("items_closed", 0))),
+            "stragglers": _stragglers(fields),
+            "parent": json.loads(fields.get("parent") or "{}"),
             "generation": int(fields.get("generation", 0)),
             "compacted": int(fields.get("compacted", 0)),
             "wake_at": when(fields.get("wake_at")) if fields["status"] == "waiting" else None,
@@ -191,6 +239,17 @@ def goal_of(fields: dict[str, str], open_jobs: int, now: int) -> Goal:
             "started_at": when(fields.get("started_at")),
             "finished_at": when(fields.get("finished_at")),
         }
+    )
+
+
+def _stragglers(fields: dict[str, str]) -> Stragglers:
+    if "quorum" not in fields:
+        return Stragglers()
+    return Stragglers(
+        quorum=float(fields["quorum"]),
+        factor=float(fields["straggler_factor"]),
+        least_seconds=int(fields["straggler_least"]) // 1000,
+        then="hedge" if fields["straggler_then"] == "hedge" else "cut",
     )
 
 
@@ -234,7 +293,9 @@ def event_of(stream_id: str, fields: dict[str, str]) -> Event:
 
 def guidance_of(text: str) -> Guidance:
     kept = json.loads(text)
-    return Guidance(text=kept["text"], subtask=kept.get("subtask") or "", at=when(kept["at"]))
+    return Guidance(
+        text=kept["text"], subtask=kept.get("subtask") or "", at=when(kept["at"]), amended=kept.get("amended") or 0
+    )
 
 
 def question_of(goal: str, text: str) -> Question:
@@ -242,6 +303,7 @@ def question_of(goal: str, text: str) -> Question:
     return Question.model_validate(
         {
             "id": kept["question"],
+            "kind": kept.get("kind") or "question",
             "goal": goal,
             "job": kept["job"],
             "text": kept["text"],

@@ -16,6 +16,7 @@ from pursuit.errors import (
     IllegalTransition,
     NotFound,
     PursuitError,
+    Stale,
     StoreFull,
     StoreUnavailable,
 )
@@ -26,6 +27,7 @@ NAMES = (
     "submit", "start", "beat", "journal", "finish", "park",
     "answer", "sweep", "pause", "resume", "cancel", "guide",
     "compact", "recover", "audit", "forget", "spend", "limited",
+    "amend", "accept",
 )  # fmt: skip
 #: The governor's: their keys are an account's, not a goal's.
 LIMIT_NAMES = ("admit", "release", "renew")
@@ -116,6 +118,8 @@ def _translate(error: exceptions.ResponseError) -> PursuitError:
         return NotFound(f"there is no {text}")
     if code == "IDEMPOTENCY":
         return IdempotencyMismatch(f"this key came with another request before: {text}")
+    if code == "STALE":
+        return Stale(f"the goal is at revision {text} by now", revision=int(text))
     if code == "ANSWERED":
         return AlreadyAnswered(f"question {text} has another answer")
     if isinstance(error, exceptions.OutOfMemoryError) or "-OOM " in str(error):  # Redis before 7 wraps it

@@ -14,19 +14,35 @@ from redis.asyncio import Redis
 from ulid import ULID
 
 from pursuit.audit import Problem, audit_log, audit_results
-from pursuit.errors import NotFound, StoreFull, StoreUnsuitable
+from pursuit.contract import Contract, Wait
+from pursuit.errors import InvalidField, NotFound, StoreFull, StoreUnavailable, StoreUnsuitable
 from pursuit.models import AddBudget, Artifact, Brief, Digest, Entry, JobRef, Question, RoundSummary, Submission
 from pursuit.state import JobState, Reason
 from pursuit.store import keys
+from pursuit.store.changes import Change, amended
 from pursuit.store.limits import Limits
 from pursuit.store.reading import Archive, Reading, reach
-from pursuit.store.replies import Attempt, Beat, Command, Fence, Finished, Start, Swept, budget_fields, new_fields
+from pursuit.store.replies import (
+    Attempt,
+    Beat,
+    Command,
+    Fence,
+    Finished,
+    Parent,
+    Start,
+    Swept,
+    budget_fields,
+    new_fields,
+)
 from pursuit.store.scripts import Clock, Scripts
 
 #: The share of Redis' `maxmemory` from which no more goals are taken; what runs has the rest to finish in.
 FULL = 0.8
 #: How many rounds before the present one are kept whole in Redis; older ones are compacted to summaries.
 WHOLE_ROUNDS = 3
+
+#: how often an amendment is made anew where somebody else was quicker
+AMEND_TRIES = 5
 
 #: What the audit puts right when asked to.
 REPAIRED = frozenset({"I4", "I5", "I6", "I7", "I11", "lists"})
@@ -71,6 +87,21 @@ class Follow:
     artifacts: Sequence[Artifact] = ()
     events: Sequence[tuple[str, str, dict[str, Any]]] = ()
     transcript: str | None = None
+    #: the files that a subtask wrote, to be merged by the verification
+    layer: Sequence[Artifact] | None = None
+    #: jobs whose layers are committed by this, and late jobs that it has read
+    merged: Sequence[str] = ()
+    heard: Sequence[str] = ()
+    #: new ones on the goal's list, and one that is closed
+    items: Sequence[str] = ()
+    closes: str = ""
+    #: the contract that the planner drafted, and the revision it is made from
+    draft: tuple[int, Contract] | None = None
+    #: a question of the engine's that the job to follow waits for
+    ask: Question | None = None
+    #: the contract's revision that a completion rests on; where it has been amended, this round is planned instead
+    revision: int = 0
+    otherwise: tuple[int, JobRef] | None = None
 
     def encode(self) -> str:
         whole: dict[str, Any] = {
@@ -85,7 +116,40 @@ class Follow:
             whole["round"] = self.round
         if self.transcript:
             whole["transcript"] = self.transcript
+        if self.layer is not None:
+            whole["layer"] = json.dumps([item.model_dump(mode="json") for item in self.layer])
+        for name in ("merged", "heard", "items"):
+            if named := getattr(self, name):
+                whole[name] = list(named)
+        if self.draft:
+            number, contract = self.draft
+            said = {
+                "revision": contract.revision,
+                "criteria": [f"{name} {c.text} ({c.check.kind})" for name, c in contract.named()],
+                "changed": ["criteria"],
+            }
+            whole["draft"] = {"from": number, "contract": contract.model_dump_json(), "event": json.dumps(said)}
+        if self.closes:
+            whole["closes"] = self.closes
+        if self.ask:
+            whole["ask"] = {"job": self.ask.job, "question": self.ask.id, "data": asked(self.ask)}
+        if self.otherwise:
+            number, ref = self.otherwise
+            whole |= {"revision": self.revision, "otherwise": {"round": number, "jobs": [[ref.job, ""]]}}
         return json.dumps(whole)
+
+
+def asked(question: Question) -> str:
+    """A question as the store keeps it."""
+    kept = {
+        "question": question.id,
+        "kind": question.kind,
+        "job": question.job,
+        "text": question.text,
+        "options": list(question.options),
+        "asked_at": str(int(question.asked_at.timestamp() * 1000)),
+    }
+    return json.dumps(kept)
 
 
 @dataclass(frozen=True)
@@ -165,7 +229,13 @@ class Store(Reading):
                 return goal
 
     async def submit(
-        self, submission: Submission, *, key: str | None = None, request: str = "", goal: str | None = None
+        self,
+        submission: Submission,
+        *,
+        key: str | None = None,
+        request: str = "",
+        goal: str | None = None,
+        parent: Parent | None = None,
     ) -> tuple[str, bool]:
         """Saves a goal. Returns its id and whether it is new; a repeated `key` gives the first one's.
 
@@ -179,7 +249,7 @@ class Store(Reading):
             [*self._pair(goal), self.keys.idempotency(goal, key or goal)],
             [
                 request or "-",
-                json.dumps(new_fields(goal, submission, int(self.timing.retention))),
+                json.dumps(new_fields(goal, submission, int(self.timing.retention), parent)),
                 str(int(start_at.timestamp() * 1000)) if start_at else "",
                 _ms(self.timing.redispatch),
                 json.dumps({"objective": submission.objective[:500], "labels": submission.labels}),
@@ -290,18 +360,11 @@ class Store(Reading):
         )
         opened = len(reply) > 1 and int(reply[1]) == 1
         verify = JobRef.of(attempt.ref.goal, attempt.ref.round, "verify") if opened else None
-        return Finished(verdict=reply[0], verify=verify)
+        return Finished(verdict=reply[0], verify=verify, status=reply[2] if len(reply) > 2 else "")
 
     async def ask(self, attempt: Attempt, question: Question) -> str:
         """Parks the job until the question is answered. READY: it has its answer already."""
-        kept = {
-            "question": question.id,
-            "job": attempt.ref.job,
-            "text": question.text,
-            "options": list(question.options),
-            "asked_at": str(int(question.asked_at.timestamp() * 1000)),
-        }
-        return await self._park(attempt, "question", question=question.id, data=json.dumps(kept))
+        return await self._park(attempt, "question", question=question.id, data=asked(question))
 
     async def release(self, attempt: Attempt) -> str:
         """Hands a job back unfinished, its journal kept, without counting the attempt."""
@@ -311,9 +374,15 @@ class Store(Reading):
         """Hands a job back to be tried again after `wait` seconds. LAST: it has been tried often enough, in vain."""
         return await self._park(attempt, "retry", wait=wait)
 
-    async def wait(self, attempt: Attempt, reason: Reason, detail: str, seconds: float) -> str:
-        """Lets the goal wait for something outside it; job and goal go on by themselves after `seconds`."""
-        return await self._park(attempt, "wait", reason=reason, detail=detail, wait=seconds)
+    async def wait(
+        self, attempt: Attempt, reason: Reason, detail: str, seconds: float, *, declared: Wait | None = None
+    ) -> str:
+        """Lets the goal wait for something outside it; job and goal go on by themselves after `seconds`.
+
+        A `declared` wait is kept with the goal until it has come about, and its job then begins anew.
+        """
+        data = declared.model_dump_json() if declared else ""
+        return await self._park(attempt, "wait", reason=reason, detail=detail, wait=seconds, data=data)
 
     async def block(self, attempt: Attempt, reason: Reason, detail: str, *, restart: bool = False) -> str:
         """Blocks the goal; a resume gives the job fresh attempts, with `restart` from an empty journal."""
@@ -435,6 +504,25 @@ class Store(Reading):
     async def guide(self, goal: str, text: str, *, subtask: str = "", key: str = "") -> Command:
         return await self._command("guide", goal, [text, subtask], key)
 
+    async def accept(self, goal: str, *, reason: str = "", key: str = "") -> Command:
+        """Completes a goal at a person's word, with whatever gaps it has."""
+        return await self._command("accept", goal, [reason], key)
+
+    async def amend(self, goal: str, change: Change, *, expected: str = "", key: str = "") -> Command:
+        """Changes what a goal is held to or may use. Raises Stale where the goal is at another revision than
+        `expected`, and InvalidField for a change that doesn't fit the contract."""
+        request = hashlib.sha256(f"amend {change.model_dump_json()}".encode()).hexdigest()[:16]
+        for _ in range(AMEND_TRIES):
+            shown = await self.goal(goal)
+            try:
+                args = amended(shown, change)
+            except ValueError as error:
+                raise InvalidField(str(error)) from error
+            reply = await self._scripts.run("amend", self._pair(goal), [expected, *args, key, request])
+            if reply[0] != "AGAIN":
+                return Command(changed=True, status=reply[1])
+        raise StoreUnavailable("the contract is being changed by others all the time")
+
     async def answer(self, goal: str, question: str, answer: str) -> JobRef:
         """Records the first answer; the same one again is no error. Returns the job that had asked."""
         reply = await self._scripts.run("answer", self._pair(goal), [question, answer])
@@ -469,4 +557,5 @@ def _beat(reply: list[Any]) -> Beat:
         used_steps=int(reply[2]) if len(reply) > 2 else 0,
         guided=int(reply[3]) if len(reply) > 3 else 0,
         over=reply[4] if len(reply) > 4 else "",
+        hurried=len(reply) > 5 and int(reply[5]) == 1,
     )

@@ -7,7 +7,7 @@ from pursuit.store import scripts
 
 for table in (scripts.SCRIPTS, scripts.FLAGGED):
     for script in table.values():
-        script.text = script.text.replace("local SCHEMA, OLDEST = 2, 1", "local SCHEMA, OLDEST = 3, 2")
+        script.text = script.text.replace("local SCHEMA, OLDEST = 3, 2", "local SCHEMA, OLDEST = 4, 3")
         script.sha = hashlib.sha1(script.text.encode(), usedforsecurity=False).hexdigest()
 
 if __name__ == "__main__":

@@ -7,7 +7,17 @@ import json
 import random
 from typing import TYPE_CHECKING, Any
 
-from pursuit.models import Blocker, Brief, Digest, Finding, Frozen, Goal, JobRef, Plan, Verdict
+from pursuit.contract import Frozen
+from pursuit.models import (
+    Blocker,
+    Brief,
+    Digest,
+    Finding,
+    Goal,
+    JobRef,
+    Plan,
+    Verdict,
+)
 from pursuit.models import question_id as name_question
 from pursuit.round import advance, decide
 from pursuit.state import JobKind, JobState, Reason
@@ -17,7 +27,7 @@ from worker.roles import planner, verifier
 from worker.roles.agent import Assignment, Loop
 from worker.roles.outcome import Outcome
 from worker.tools import Effect
-from worker.tools.registry import NeedsAnswer
+from worker.tools.registry import NeedsAnswer, Ran
 
 if TYPE_CHECKING:
     from tests.simulation.fleet import Process
@@ -78,19 +88,22 @@ class Box:
     async def permit(self, name: str, arguments: str, key: str) -> str | None:
         return None
 
-    async def run(self, name: str, arguments: str, key: str) -> tuple[bool, str]:
+    def polls(self, name: str) -> bool:
+        return False
+
+    async def run(self, name: str, arguments: str, key: str) -> Ran:
         world, ref = self._process.world, self._attempt.ref
         call = key.rpartition(":")[2]
         if name == "ask":
             question = name_question(ref.goal, f"{ref.job}{call}".replace("-", ""))
             asked = {q.id: q for q in await self._process.store.questions(ref.goal)}
             if question in asked and asked[question].answer:
-                return True, str(asked[question].answer)
+                return Ran(True, str(asked[question].answer))
             raise NeedsAnswer(question, "May I?", ("yes", "no"))
         await self._process.until_alive()
         world.oracle.effect(ref.goal, ref.job, self._attempt.nonce, f"tool {call}")
         await asyncio.sleep(world.rng.choice((0.0, 0.5, 5.0)))
-        return True, "done"
+        return Ran(True, "done")
 
 
 def loop_of(runtime: Any, attempt: Attempt, steps: int = 12) -> Loop[Handed]:

@@ -63,7 +63,7 @@ async def test_a_server_over_pipes_gets_its_secret_and_its_tools_have_effects(
             "weather_order_rain": Effect.AT_MOST_ONCE,
         }
         bench = box(tools, tmp_path)
-        worked, text = await bench.run("weather_forecast", '{"city": "Ulm"}', "k")
+        worked, text, _ = await bench.run("weather_forecast", '{"city": "Ulm"}', "k")
         assert worked and text == "Ulm: sun, says somebody with the key w-4711"
         schema = next(s for s in bench.schemas() if s["function"]["name"] == "weather_order_rain")
         assert schema["function"]["parameters"]["required"] == ["city", "litres"]
@@ -76,7 +76,7 @@ async def test_a_server_over_http_and_one_that_has_gone(http: McpServer, tmp_pat
     servers = Servers({"w": http})
     try:
         bench = box(await servers.tools([]), tmp_path)
-        assert await bench.run("w_order_rain", '{"city": "Ulm", "litres": 5}', "k") == (True, "5 litres for Ulm")
+        assert (await bench.run("w_order_rain", '{"city": "Ulm", "litres": 5}', "k"))[:2] == (True, "5 litres for Ulm")
     finally:
         await servers.close()
     gone = Servers({"w": McpServer(url=f"http://127.0.0.1:{free_port()}/mcp", for_all=True)})

@@ -16,6 +16,7 @@ from aiohttp import web
 from icalendar import Calendar
 from openpyxl import load_workbook
 
+from pursuit.blobs import Blobs
 from pursuit.models import Input, JobRef
 from tests.servers import free_port
 from worker.files.workspace import Workspace
@@ -30,9 +31,14 @@ class Bench:
     def __init__(self, folder: Path, *, private: bool = False) -> None:
         source = folder / "source"
         source.mkdir()
-        self.workspace = Workspace(folder / "work", [Input(path=str(source), name="in")])
+        self.workspace = Workspace(
+            folder / "work",
+            [Input(path=str(source), name="in")],
+            layer=folder / "layer",
+            blobs=Blobs(folder / "blobs"),
+        )
         self.workspace.prepare()
-        self.source, self.root = source, folder / "work"
+        self.source, self.root = source, folder / "layer"
         self.answers: dict[str, str] = {}
         context = ToolContext(
             ref=JobRef(goal="goal_01", job="r1-001"),
@@ -48,12 +54,12 @@ class Bench:
         return self.answers.get(question)
 
     async def ok(self, tool: str, **arguments: Any) -> Any:
-        worked, text = await self.box.run(tool, json.dumps(arguments), "key")
+        worked, text, _ = await self.box.run(tool, json.dumps(arguments), "key")
         assert worked, text
         return json.loads(text) if text.startswith("{") else text
 
     async def refused(self, tool: str, **arguments: Any) -> str:
-        worked, text = await self.box.run(tool, json.dumps(arguments), "key")
+        worked, text, _ = await self.box.run(tool, json.dumps(arguments), "key")
         assert not worked, text
         return text
 
@@ -260,7 +266,7 @@ async def test_a_goal_may_name_the_hosts_it_reaches(tmp_path: Path, site: str) -
     bench = Bench(tmp_path, private=True)
     narrow = replace(bench.box._context, network_allow=("*.example.org", "127.0.0.2"))
     box = Toolbox(standard_tools(commands=False), narrow)
-    worked, text = await box.run("fetch_page", json.dumps({"url": f"{site}/page"}), "k")
+    worked, text, _ = await box.run("fetch_page", json.dumps({"url": f"{site}/page"}), "k")
     assert not worked and "isn't among the hosts" in text
 
 
@@ -269,7 +275,7 @@ async def test_the_web_is_searched(tmp_path: Path, site: str, name: str, monkeyp
     monkeypatch.setenv("TAVILY_API_KEY", "t-key")
     monkeypatch.setenv("BRAVE_API_KEY", "b-key")
     box = Toolbox(standard_tools(commands=False, search=f"{name}:{site}"), Bench(tmp_path).box._context)
-    worked, text = await box.run("search_web", json.dumps({"query": "tides", "results": 3}), "k")
+    worked, text, _ = await box.run("search_web", json.dumps({"query": "tides", "results": 3}), "k")
     assert worked, text
     hits = json.loads(text)["results"]
     assert [hit["title"] for hit in hits] == ["about tides"] * 3
@@ -279,7 +285,7 @@ async def test_the_web_is_searched(tmp_path: Path, site: str, name: str, monkeyp
 
 async def test_a_search_that_fails_says_so(tmp_path: Path, site: str) -> None:
     box = Toolbox(standard_tools(commands=False, search=f"searxng:{site}/nowhere"), Bench(tmp_path).box._context)
-    worked, text = await box.run("search_web", json.dumps({"query": "tides"}), "k")
+    worked, text, _ = await box.run("search_web", json.dumps({"query": "tides"}), "k")
     assert not worked and "404" in text
 
 
@@ -326,9 +332,9 @@ async def test_a_cut_result_can_be_read_on(tmp_path: Path) -> None:
     (bench.root / "long.txt").write_text("".join(f"{n}\n" for n in range(5_000)))
     context = replace(bench.box._context, keep=keep, kept=kept.__getitem__)
     box = Toolbox(standard_tools(commands=False), context, most=2_000)
-    worked, text = await box.run("read_file", '{"path": "long.txt"}', "k")
+    worked, text, _ = await box.run("read_file", '{"path": "long.txt"}', "k")
     assert worked and len(text) < 2_300 and 'read_output(output="aaaa' in text
-    worked, text = await box.run("read_output", json.dumps({"output": "a" * 64, "offset": 10_000}), "k")
+    worked, text, _ = await box.run("read_output", json.dumps({"output": "a" * 64, "offset": 10_000}), "k")
     assert worked and json.loads(text)["text"] == kept["a" * 64][10_000:11_000]
     assert json.loads(text)["next"] == 11_000
     assert not (await box.run("read_output", json.dumps({"output": "b" * 64}), "k"))[0]

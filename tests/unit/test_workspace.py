@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pursuit.blobs import Blobs
 from pursuit.models import Input
 from worker.files.workspace import OutsideWorkspace, Workspace
 
@@ -17,7 +18,8 @@ def space(tmp_path: Path) -> Workspace:
     (source / "data.csv").write_text("a,b")
     (source / "sly").symlink_to(tmp_path / "secret")
     (tmp_path / "secret").write_text("key")
-    space = Workspace(tmp_path / "work", [Input(path=str(source), name="in")])
+    work, blobs = tmp_path / "work", Blobs(tmp_path / "blobs")
+    space = Workspace(work, [Input(path=str(source), name="in")], layer=tmp_path / "layer", blobs=blobs)
     space.prepare()
     space.prepare()
     return space
@@ -69,7 +71,8 @@ def test_inputs_are_read_only(space: Workspace) -> None:
 def test_writing_stays_in_the_scope(space: Workspace, path: str, allowed: bool) -> None:
     if allowed:
         space.write(path, b"text", ("notes",))
-        assert (space.root / path).read_bytes() == b"text"
+        assert space.readable(path).read_bytes() == b"text"
+        assert not (space.root / path).exists(), "what is committed stays as it is"
     else:
         with pytest.raises(OutsideWorkspace, match="write scope"):
             space.write(path, b"text", ("notes",))

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 
 Message = dict[str, Any]
 

@@ -13,7 +13,7 @@ import random
 from collections.abc import Generator
 from typing import Any
 
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 from worker.llm.model import Answer, Message, ToolCall
 from worker.llm.policies import audit, survey
 from worker.llm.policies.steps import Result, Step

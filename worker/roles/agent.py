@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from config.crashpoints import crash_point
 from pursuit.models import Entry
 from pursuit.store import HELD, Attempt, Beat, Fence, Spent, Wanted
+from worker.files.workspace import Written
 from worker.llm.caller import ANSWER, Called, Caller, estimate
 from worker.llm.model import Answer, TimedOut, ToolCall, TooLong
 from worker.prompts import fence, prompt
@@ -38,6 +40,10 @@ GRACE = 20.0
 HARD = 1.25
 #: seconds for the closing call, once the time is over
 CLOSING = 120.0
+
+#: the notice that begins another conversation of the same job
+PART = "part"
+NO_CHANGES: Mapping[str, Written] = MappingProxyType({})
 
 T = TypeVar("T", bound=BaseModel)
 R = TypeVar("R")
@@ -75,8 +81,8 @@ class Assignment(Generic[T]):
     toolbox: Toolbox
     steps: int
     model: Caller
-    #: what is wrong with a result that is well-formed; empty when it holds
-    review: Callable[[T], list[str]] = field(default=lambda result: [])
+    #: what is wrong with a result that is well-formed, given the journal so far; empty when it holds
+    review: Callable[[T, Sequence[Entry]], list[str]] = field(default=lambda result, entries: [])
     #: the classes of budget it may draw on, one after the other
     budget: tuple[str, ...] = ("work",)
     #: seconds of work after which it is asked to come to an end
@@ -102,12 +108,14 @@ def _schema_of(result: type[BaseModel]) -> dict[str, Any]:
 class Loop(Generic[T]):
     """One attempt at an assignment."""
 
-    def __init__(self, runtime: Runtime, attempt: Attempt, assignment: Assignment[T]) -> None:
+    def __init__(self, runtime: Runtime, attempt: Attempt, assignment: Assignment[T], *, part: str = "") -> None:
         self._store, self._draining, self._clean = runtime.store, runtime.draining, runtime.redactor
         self._attempt, self._task, self._model = attempt, assignment, assignment.model
         self._user = self._clean.values(assignment.user)
         self._signals = signals()
         self._began = time.monotonic() - attempt.active
+        #: a job may have several conversations: the name of this one, and where it begins in the journal
+        self._part, self._base = part, 0
         self._entries: list[Entry] = []
         self._kept = 0
         self._heard = 0
@@ -117,13 +125,20 @@ class Loop(Generic[T]):
         self._reserved = False
         #: pieces of guidance that the goal has, as far as the last store call said
         self._guided = 0
+        #: the round has its quorum and waits for this job
+        self._hurried = False
         #: the call in flight only waits for its turn: nothing is lost by cutting it
         self._idle = False
 
     async def run(self) -> T:
         """The result. Raises Stopped, GaveUp, NeedsAnswer or a ModelError."""
-        if self._attempt.journal_length:
-            self._entries = await self._store.journal_of(self._attempt.ref)
+        if self._attempt.journal_length or self._part:
+            self._base, self._entries = _part_of(await self._store.journal_of(self._attempt.ref), self._part)
+            if self._part and not self._entries:
+                self._entries = [
+                    Entry(kind="notice", body={"name": PART, "part": self._part, "text": "", "last": False})
+                ]
+                await self._journal()
             self._kept = len(self._entries)
             self._heard = max((e.body["number"] for e in self._entries if e.kind == "guidance"), default=0)
             self._wrap_up = any(e.kind == "notice" and e.body.get("last") for e in self._entries)
@@ -204,7 +219,8 @@ class Loop(Generic[T]):
         )
         crash_point("after_tools_before_journal")
         failed = [end for end in (*admitted, *ends) if isinstance(end, BaseException)]
-        if failed or any(self._task.toolbox.effect(call.name) is not Effect.READ for call in tools):
+        changed = any(entry.body.get("files") for entry in self._entries[self._kept :])
+        if failed or changed or any(self._task.toolbox.effect(call.name) is not Effect.READ for call in tools):
             await self._journal()  # what has changed the world, and all before a pause, is recorded at once
         if failed:
             raise failed[0]
@@ -232,12 +248,14 @@ class Loop(Generic[T]):
         return f"{ref.goal}:{ref.job}:{index}:{call.id}"
 
     def _repeats(self, call: ToolCall) -> bool:
+        if self._task.toolbox.polls(call.name):
+            return False
         changing = [name for name in self._task.toolbox.names() if self._task.toolbox.effect(name) is not Effect.READ]
         return repeated(self._entries, call.name, call.arguments, changing) >= SAME_RESULT
 
     async def _call(self, call: ToolCall, index: int) -> None:
-        worked, text = await self._task.toolbox.run(call.name, call.arguments, self._key(call, index))
-        self._add(call.id, call.name, worked, text)
+        ran = await self._task.toolbox.run(call.name, call.arguments, self._key(call, index))
+        self._add(call.id, call.name, ran.worked, ran.text, changes=ran.changes)
 
     def _judge(self, call: ToolCall) -> tuple[T | None, str]:
         """The submission if it holds, else what is wrong with it, in words for the model."""
@@ -245,7 +263,7 @@ class Loop(Generic[T]):
             result = self._task.result.model_validate_json(call.arguments or "{}")
         except ValidationError as error:
             return None, f"not accepted: {explain(error)}"
-        problems = self._task.review(result)
+        problems = self._task.review(result, self._entries)
         return (None, "not accepted: " + "; ".join(problems)) if problems else (result, "")
 
     # --- the next answer ------------------------------------------------------------------------
@@ -360,6 +378,8 @@ class Loop(Generic[T]):
     def _keep_time(self) -> None:
         """A notice when the time is nearly up; when it is over, no more tools."""
         spent = time.monotonic() - self._began
+        if self._hurried:
+            self._notice("hurried")
         if spent >= HARD * self._task.seconds:
             self._notice("wrap_up", last=True)
         elif spent >= self._task.seconds:
@@ -430,7 +450,7 @@ class Loop(Generic[T]):
     async def _journal(self, called: Called | None = None, *, note: str = "", following: Wanted | None = None) -> None:
         beat = await self._store.journal(
             self._attempt,
-            self._kept,
+            self._base + self._kept,
             self._entries[self._kept :],
             call=_spent(called) if called else None,
             following=following,
@@ -452,16 +472,42 @@ class Loop(Generic[T]):
         if beat.fence in (Fence.LOST, Fence.GONE, Fence.GAP):
             raise Stopped(beat.fence)
         self._guided = beat.guided
+        self._hurried = beat.hurried
 
-    def _add(self, call_id: str, name: str, worked: bool, text: str, *, broken: bool = False) -> None:
-        body = {"id": call_id, "name": name, "ok": worked, "text": self._clean.text(text)}
-        self._entries.append(Entry(kind="result", body=body | ({"broken": True} if broken else {})))
+    def _add(
+        self,
+        call_id: str,
+        name: str,
+        worked: bool,
+        text: str,
+        *,
+        broken: bool = False,
+        changes: Mapping[str, Written] = NO_CHANGES,
+    ) -> None:
+        body: dict[str, Any] = {"id": call_id, "name": name, "ok": worked, "text": self._clean.text(text)}
+        if broken:
+            body["broken"] = True
+        if changes:
+            body["files"] = {path: written.model_dump(exclude_defaults=True) for path, written in changes.items()}
+        self._entries.append(Entry(kind="result", body=body))
 
     def _cleaned(self, kind: Any, answer: Answer) -> Entry:
         """An answer for the journal; a model that was shown a secret somewhere doesn't carry it further."""
         text = answer.model_dump_json()
         clean = self._clean.values(text)
         return Entry(kind=kind, body=(answer if clean == text else Answer.model_validate_json(clean)).model_dump())
+
+
+def _part_of(journal: list[Entry], name: str) -> tuple[int, list[Entry]]:
+    """Where one of a job's conversations begins in its journal, and its entries; one without a name is the first."""
+    marks = [place for place, e in enumerate(journal) if e.kind == "notice" and e.body["name"] == PART]
+    ends = [*marks, len(journal)]
+    if not name:
+        return 0, journal[: ends[0]]
+    for place, mark in enumerate(marks):
+        if journal[mark].body["part"] == name:
+            return mark, journal[mark : ends[place + 1]]
+    return len(journal), []
 
 
 async def _cancelled(task: asyncio.Future[Any]) -> None:

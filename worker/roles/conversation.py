@@ -38,7 +38,7 @@ def messages_of(system: str, user: str, entries: Sequence[Entry]) -> list[Messag
             messages.append(Answer.model_validate(entry.body).message())
         elif entry.kind == "guidance":
             held.append({"role": "user", "content": fence("guidance", {"a person says": entry.body["text"]})})
-        elif entry.kind in ("result", "notice"):
+        elif entry.kind in ("result", "notice") and entry.body["text"]:
             held.append({"role": "user", "content": entry.body["text"]})
     return messages + held
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from pursuit.models import JobRef
+from pursuit.models import Entry, JobRef
 from pursuit.state import JobState
 from pursuit.store import Follow
+
+
+class Conversation(Protocol):
+    """What was said in a job, for its transcript."""
+
+    @property
+    def entries(self) -> list[Entry]: ...
 
 
 @dataclass(frozen=True)
@@ -20,3 +28,5 @@ class Outcome:
     fan_out: tuple[JobRef, ...] = ()
     #: a single job to publish
     next: JobRef | None = None
+    #: the job to publish instead, where the contract was amended while a completion was being recorded
+    otherwise: JobRef | None = None

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from dataclasses import dataclass
+
+from pursuit.contract import draft
 from pursuit.models import Brief, Goal, JobRef, Plan, PlannedRound
-from pursuit.plan import expand, problems
+from pursuit.plan import expand, fit, problems
 from pursuit.state import JobState, Reason
 from pursuit.store import Attempt, Follow
+from pursuit.tree import listed
+from worker.files.imports import Begun, import_inputs
+from worker.files.workspace import Workspace
 from worker.prompts import fence, prompt
 from worker.roles.agent import Assignment, Loop, OutOfBudget
 from worker.roles.closing import closing_report
 from worker.roles.outcome import Outcome
-from worker.roles.view import planner_view
+from worker.roles.view import OTHER_MODEL, planner_view
+from worker.roles.waits import WAITS_MOST, begin, refused, waited
 from worker.runtime import Runtime
 from worker.tools import Effect
 
@@ -26,22 +35,26 @@ class PlanBlocked(Exception):
         self.reason, self.text = reason, text
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a plan begins with: the files, what was open and late, and what came of a wait."""
+
+    workspace: Workspace
+    begun: Begun | None
+    open_items: list[str]
+    late: list[str]
+    waited: str
+
+
 async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loop[Plan], Outcome]:
-    """Asks the model for a plan that may start. Raises PlanBlocked and what the loop raises."""
+    """Asks the model for a plan that may start. Raises PlanBlocked, Waiting and what the loop raises."""
+    start = await _start(runtime, attempt, goal)
     tools = await runtime.tools_for(goal)
-
-    def review(plan: Plan) -> list[str]:
-        if plan.blocker:
-            return []
-        try:
-            briefs = expand(plan)
-        except ValueError as error:
-            return [f"the template can't be filled in: {error}"]
-        return problems(briefs, tools=set(tools), most=goal.budget.subagents)
-
-    model = runtime.models.of(goal.models.planner, "planner")
+    name = goal.models.fallback if goal.models.fallback and goal.streak.quiet >= OTHER_MODEL else goal.models.planner
+    model = runtime.models.of(name, "planner")
     view = await planner_view(runtime.store, goal)
     view["tools"] = {tool.name: tool.description for tool in tools.values()}
+    view["waited"] = start.waited or None
     assignment = Assignment(
         system=prompt("planner"),
         user=fence("goal", view),
@@ -52,13 +65,13 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
             goal,
             tools,
             attempt.ref,
-            runtime.workspace(goal),
+            start.workspace,
             lambda tool: tool.effect is Effect.READ,
             window=model.profile.window,
         ),
         steps=STEPS,
         model=model,
-        review=review,
+        review=lambda plan, entries: _review(runtime, goal, plan, start, set(tools)),
     )
     loop = Loop(runtime, attempt, assignment)
     try:
@@ -69,7 +82,54 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
         raise PlanBlocked(Reason.BUDGET, f"{error}; resume it with more to go on") from error
     if plan.blocker:
         raise PlanBlocked(Reason(plan.blocker.reason), plan.blocker.text)
-    return loop, _outcome(goal, plan, expand(plan))
+    if plan.wait:
+        if goal.waits >= WAITS_MOST:
+            raise PlanBlocked(Reason.STALLED, f"{goal.waits} waits one after the other, without a round in between")
+        raise begin(plan.wait)
+    briefs = fit(expand(plan, start.open_items), goal.budget.steps - goal.usage.steps)
+    outcome = _outcome(goal, plan, briefs)
+    await asyncio.to_thread(_begin, runtime, start.begun, outcome.follow)
+    outcome.follow.heard = start.late
+    return loop, outcome
+
+
+async def _start(runtime: Runtime, attempt: Attempt, goal: Goal) -> Start:
+    begun: Begun | None = None
+    if not goal.base and any(item.edit for item in goal.inputs):
+        begun = await asyncio.to_thread(import_inputs, goal, runtime.settings.input_roots, runtime.blobs)
+    workspace = await runtime.workspace(goal, begun=begun.files if begun else None)
+    # an attempt that has recorded something had its look already
+    said = "" if attempt.journal_length else await waited(runtime, goal, workspace)
+    return Start(
+        workspace=workspace,
+        begun=begun,
+        open_items=await runtime.store.open_items(goal.id),
+        late=list(await runtime.store.late(goal.id)),
+        waited=said,
+    )
+
+
+def _review(runtime: Runtime, goal: Goal, plan: Plan, start: Start, tools: set[str]) -> list[str]:
+    if plan.blocker:
+        return []
+    if plan.wait:
+        return refused(runtime, plan.wait)
+    try:
+        briefs = expand(plan, start.open_items)
+    except ValueError as error:
+        return [f"the template can't be filled in: {error}"]
+    found = problems(briefs, tools=tools, most=goal.budget.subagents, boundaries=goal.contract.boundaries)
+    if runtime.settings.commands != "all" and any(c.check.kind == "command" for c in plan.criteria):
+        found.append("this server runs no commands of models: draft criteria with other checks")
+    return found
+
+
+def _begin(runtime: Runtime, begun: Begun | None, follow: Follow) -> None:
+    """Records what the goal begins with, in the script that records its first plan."""
+    if begun is None:
+        return
+    blob = runtime.blobs.put_text(listed({file.path: file for file in begun.files}), durable=True)
+    follow.set |= {"base": blob, "imported": blob, "commits": json.dumps(begun.commits)}
 
 
 def _outcome(goal: Goal, plan: Plan, briefs: list[Brief]) -> Outcome:
@@ -81,9 +141,12 @@ def _outcome(goal: Goal, plan: Plan, briefs: list[Brief]) -> Outcome:
         "approach": plan.approach[:500],
         "subtasks": [{"id": r.job, "title": t[:60]} for r, t in zip(refs, titles, strict=True)][:TITLES_IN_EVENT],
     }
-    return Outcome(
-        state=JobState.DONE,
-        result=planned.model_dump_json(),
-        follow=Follow(jobs=list(zip(refs, briefs, strict=True)), events=[("round.planned", "planner", said)]),
-        fan_out=refs,
+    follow = Follow(
+        jobs=list(zip(refs, briefs, strict=True)),
+        events=[("round.planned", "planner", said)],
+        items=list(dict.fromkeys(brief.item for brief in briefs if brief.item)),
+        set={"wait": ""},
     )
+    if plan.criteria and goal.contract.author == "engine":
+        follow.draft = (goal.contract.revision, draft(goal.contract, plan.criteria))
+    return Outcome(state=JobState.DONE, result=planned.model_dump_json(), follow=follow, fan_out=refs)

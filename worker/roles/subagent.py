@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 from config.crashpoints import crash_point
-from pursuit.models import Artifact, Blocker, Brief, Digest, Entry, Goal, JobRef
+from pursuit.models import Blocker, Brief, Digest, Entry, Goal, JobRef
 from pursuit.state import JobState
 from pursuit.store import Attempt, Follow
-from worker.files.workspace import OutsideWorkspace, Workspace
+from worker.files.states import committed
+from worker.files.workspace import OutsideWorkspace, Workspace, Written
 from worker.llm.model import Garbled, Rejected
 from worker.prompts import fence, prompt
 from worker.roles.agent import Assignment, GaveUp, Loop, OutOfBudget
 from worker.roles.outcome import Outcome
+from worker.roles.view import working_model
 from worker.runtime import Runtime
 
 #: tools that each sub-agent has, whatever its brief names
@@ -23,15 +24,34 @@ ALWAYS = ("ask_person", "read_output")
 async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loop[Digest], Outcome]:
     """Works on the brief until its digest is in. What the model can't do becomes a failed digest."""
     brief = Brief.model_validate_json(attempt.brief)
-    workspace = runtime.workspace(goal)
+    tree = await committed(runtime.store, runtime.blobs, goal)
+    workspace = await runtime.workspace_of(goal, tree, layer=f"{attempt.ref.job}-{attempt.nonce[:12]}")
+    try:
+        return await _carry_out(runtime, attempt, goal, brief, workspace)
+    finally:
+        await asyncio.to_thread(workspace.discard)
+
+
+async def _carry_out(
+    runtime: Runtime, attempt: Attempt, goal: Goal, brief: Brief, workspace: Workspace
+) -> tuple[Loop[Digest], Outcome]:
+    if attempt.journal_length:
+        journal = await runtime.store.journal_of(attempt.ref)
+        await asyncio.to_thread(workspace.restore, recorded(journal))
     scope = brief.write_scope or (f"subtasks/{attempt.ref.job}",)
     wanted = set(brief.tools)
-    model = runtime.models.of(goal.models.subagent, "subagent")
+    model = runtime.models.of(working_model(goal), "subagent")
     data = {
         "subtask": attempt.ref.job,
         "round": goal.round,
         "brief": {**brief.model_dump(), "write_scope": scope},
-        "goal": {"objective": goal.contract.objective, "constraints": goal.contract.constraints},
+        "goal": {
+            "objective": goal.contract.objective,
+            "constraints": goal.contract.constraints,
+            "boundaries": goal.contract.boundaries,
+            "notes": goal.contract.notes,
+            "contract_revision": goal.contract.revision,
+        },
         "inputs": [f"inputs/{name}" for name in workspace.mounts],
         "secrets": list(runtime.settings.secrets),
     }
@@ -52,7 +72,7 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
         ),
         steps=brief.steps,
         model=model,
-        review=lambda digest: _missing(digest, workspace),
+        review=lambda digest, entries: _missing(digest, workspace),
         budget=("work", "close"),
         seconds=brief.seconds or runtime.settings.subagent_seconds,
     )
@@ -66,7 +86,7 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
         reason = Blocker(reason="configuration", text=str(error)[:500]) if isinstance(error, Rejected) else None
         gaps = ("this subtask was not finished",)
         digest = Digest(outcome="failed", answer=str(error)[:1000], gaps=gaps, blocker=reason)
-    return loop, await _outcome(runtime, attempt.ref, workspace, digest, loop.entries)
+    return loop, _outcome(attempt.ref, goal, brief, workspace, digest)
 
 
 def _missing(digest: Digest, workspace: Workspace) -> list[str]:
@@ -80,39 +100,29 @@ def _missing(digest: Digest, workspace: Workspace) -> list[str]:
     return problems
 
 
-async def _outcome(
-    runtime: Runtime, ref: JobRef, workspace: Workspace, digest: Digest, entries: list[Entry]
-) -> Outcome:
-    artifacts = await asyncio.to_thread(_collect, runtime, ref, workspace, written(entries))
+def _outcome(ref: JobRef, goal: Goal, brief: Brief, workspace: Workspace, digest: Digest) -> Outcome:
+    layer = workspace.written(ref.round, ref.job)
     crash_point("after_artifacts_before_finish")
     state = JobState.FAILED if digest.outcome == "failed" else JobState.DONE
     said = {
         "subtask": ref.job,
         "outcome": digest.outcome,
         "answer": digest.answer[:300],
-        "artifacts": [artifact.path for artifact in artifacts],
+        "artifacts": [file.path for file in layer if file.sha256],
     }
-    return Outcome(
-        state=state,
-        result=digest.model_dump_json(),
-        follow=Follow(artifacts=artifacts, events=[("subtask.finished", "subagent", said)]),
-    )
+    follow = Follow(layer=layer, events=[("subtask.finished", "subagent", said)])
+    if goal.version < 3:
+        # its verification may be done by a worker of the version before, which knows no layers
+        follow = Follow(artifacts=layer, events=follow.events)
+    elif brief.item and digest.outcome == "done" and layer:
+        follow.closes = brief.item
+    return Outcome(state=state, result=digest.model_dump_json(), follow=follow)
 
 
-def written(entries: list[Entry]) -> list[str]:
-    """The paths that tools wrote, by their own results; a model's word isn't asked."""
-    paths: dict[str, None] = {}
+def recorded(entries: list[Entry]) -> dict[str, Written]:
+    """What recorded calls have done to files, by path; a model's word isn't asked."""
+    files: dict[str, Written] = {}
     for entry in entries:
-        if entry.kind == "result" and entry.body["ok"] and entry.body["text"].startswith('{"written"'):
-            paths[json.loads(entry.body["text"])["written"]] = None
-    return list(paths)
-
-
-def _collect(runtime: Runtime, ref: JobRef, workspace: Workspace, paths: list[str]) -> list[Artifact]:
-    found = []
-    for path in paths:
-        real = workspace.readable(path)
-        if real.is_file():
-            sha256, size = runtime.blobs.put_file(real)
-            found.append(Artifact(path=path, sha256=sha256, size=size, round=ref.round, subtask=ref.job))
-    return found
+        if entry.kind == "result":
+            files |= {path: Written.model_validate(at) for path, at in entry.body.get("files", {}).items()}
+    return files

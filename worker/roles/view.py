@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pursuit.models import Contract, Digest, Goal, input_name
+from pursuit.contract import Contract
+from pursuit.models import (
+    Digest,
+    Goal,
+    input_name,
+)
 from pursuit.store import Store
 
 ROUNDS_SHOWN = 5
@@ -14,6 +19,16 @@ ANSWER_SHOWN = 400
 GROUP, FOLDED_ANSWER = 20, 60
 FILES_SHOWN = 150
 GUIDANCE_SHOWN = 30
+ITEMS_SHOWN = 100
+EVIDENCE_SHOWN = 1_500
+#: quiet rounds after which another model works, where one is set
+OTHER_MODEL = 2
+#: what a planner is told after so many rounds without progress
+ADVICE = {
+    1: "The last round moved nothing. Cut the work in another way than before; do not repeat what was tried.",
+    2: "Two rounds moved nothing. Question what was assumed: look at the evidence itself and begin somewhere else.",
+    3: "Three rounds moved nothing, and a person was asked; see `answers`. One more such round stops the goal.",
+}
 
 
 def contract_view(contract: Contract) -> dict[str, Any]:
@@ -21,12 +36,19 @@ def contract_view(contract: Contract) -> dict[str, Any]:
     return {
         "revision": contract.revision,
         "objective": contract.objective,
+        "author_of_criteria": contract.author,
         "criteria": [
-            {"id": name, "text": c.text, "check": c.check.model_dump(exclude_none=True)}
-            for name, c in zip(contract.criterion_ids(), contract.criteria, strict=True)
+            {"id": name, "text": c.text, "check": c.check.model_dump(exclude_none=True)} for name, c in contract.named()
         ],
         "constraints": list(contract.constraints),
+        "boundaries": list(contract.boundaries),
+        "notes": list(contract.notes),
     }
+
+
+def working_model(goal: Goal) -> str:
+    """Who carries out subtasks: after quiet rounds another model, where one is set."""
+    return goal.models.fallback if goal.models.fallback and goal.streak.quiet >= OTHER_MODEL else goal.models.subagent
 
 
 async def planner_view(store: Store, goal: Goal) -> dict[str, Any]:
@@ -34,17 +56,37 @@ async def planner_view(store: Store, goal: Goal) -> dict[str, Any]:
     earlier = [await _round_view(store, goal.id, n) for n in range(max(1, goal.round - ROUNDS_SHOWN), goal.round)]
     digests = await store.digests(goal.id, goal.round - 1) if goal.round > 1 else {}
     artifacts = await store.artifacts(goal.id)
+    items = await store.open_items(goal.id)
+    late = await store.late(goal.id)
+    last = await store.round(goal.id, goal.round - 1) if goal.round > 1 else None
     return {
         "contract": contract_view(goal.contract),
         "round": goal.round,
-        "findings": [f.model_dump() for f in goal.findings],
+        "findings": [f.model_dump(exclude={"revision", "state"}, exclude_defaults=True) for f in goal.findings],
+        "evidence": [
+            {"criterion": e.criterion, "passed": e.passed, "output": e.output[-EVIDENCE_SHOWN:]} for e in goal.evidence
+        ],
+        "conflicts": list(last.verdict.conflicts[:30]) if last and last.verdict else [],
+        "before_the_fork": goal.parent.get("history", []),
         "earlier_rounds": earlier,
         "last_digests": digest_view(digests),
+        "late_digests": digest_view(late) if late else None,
+        "open_items": {
+            "total": goal.items.total,
+            "open": goal.items.total - goal.items.closed,
+            "first": [item[:200] for item in items[:ITEMS_SHOWN]],
+        },
+        "quiet_rounds": goal.streak.quiet,
+        "advice": ADVICE.get(min(goal.streak.quiet, 3), ""),
         "answers": [
             {"question": q.text, "answer": q.answer} for q in await store.questions(goal.id) if q.answer is not None
         ],
-        "guidance": [said.text for said in (await store.guidance(goal.id))[-GUIDANCE_SHOWN:] if not said.subtask],
-        "inputs": [f"inputs/{input_name(item)}" for item in goal.inputs],
+        "guidance": [
+            said.text
+            for said in (await store.guidance(goal.id))[-GUIDANCE_SHOWN:]
+            if not said.subtask and not said.amended
+        ],
+        "inputs": [input_name(item) if item.edit else f"inputs/{input_name(item)}" for item in goal.inputs],
         "files": [{"path": a.path, "size": a.size} for a in artifacts[:FILES_SHOWN]],
         "files_total": len(artifacts),
         "budget_warning": f"three quarters of the budget of {goal.warned} are used: converge" if goal.warned else None,
@@ -103,5 +145,8 @@ async def _round_view(store: Store, goal: str, number: int) -> dict[str, Any]:
         "subtasks": list(record.plan.titles[:20]) if record.plan else [],
         "ended": record.subtasks,
         "met": list(record.verdict.met) if record.verdict else [],
+        "unmet": {f.criterion: f.why[:300] for f in record.verdict.findings if f.status != "met"}
+        if record.verdict
+        else {},
         "decision": record.decision,
     }

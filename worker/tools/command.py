@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from pursuit.models import Frozen
-from worker.files.workspace import Workspace
+from pursuit.contract import Frozen
 from worker.tools.registry import Effect, ToolContext, ToolError, cut, tool
 from worker.tools.sandbox import Sandbox
 
@@ -23,10 +24,11 @@ class Outcome(Frozen):
     seconds: float
 
 
-async def execute(sandbox: Sandbox, command: str, workspace: Workspace, *, timeout: float, **over: Any) -> Outcome:
-    """Runs a shell command in the workspace; the middle of a long output is cut out."""
-    readable: list[Path] = list(workspace.mounts.values())
-    ended = await sandbox.execute(command, workspace.root, timeout=timeout, readable=readable, **over)
+async def execute(
+    sandbox: Sandbox, command: str, folder: Path, readable: Sequence[Path], *, timeout: float, **over: Any
+) -> Outcome:
+    """Runs a shell command in a folder; the middle of a long output is cut out."""
+    ended = await sandbox.execute(command, folder, timeout=timeout, readable=readable, **over)
     text = "\n".join(part for part in (ended.output.decode(errors="replace"), ended.why) if part)
     return Outcome(code=ended.code, output=cut(text, OUTPUT_MOST), seconds=ended.seconds)
 
@@ -40,12 +42,21 @@ async def run_command(
         list[str], Field(max_length=10, description="names of secrets to be set as environment variables")
     ] = [],  # noqa: B006
 ) -> dict[str, Any]:
-    """Run a shell command in the workspace and get its exit code and output. There is no network unless granted."""
+    """Run a shell command in the workspace and get its exit code and output. There is no network unless granted.
+
+    What it does to files outside your write scope is undone.
+    """
     if ctx.sandbox is None:
         raise ToolError("commands are off on this worker")
     environment = {name: ctx.secret(name) for name in secrets}
     network = bool(ctx.network_allow)
+    folder = await asyncio.to_thread(ctx.workspace.folder)
+    readable = list(ctx.workspace.mounts.values())
     outcome = await execute(
-        ctx.sandbox, command, ctx.workspace, timeout=timeout_seconds, network=network, environment=environment
+        ctx.sandbox, command, folder, readable, timeout=timeout_seconds, network=network, environment=environment
     )
-    return outcome.model_dump()
+    undone = await asyncio.to_thread(ctx.workspace.note_changes, ctx.write_scope)
+    said: dict[str, Any] = outcome.model_dump()
+    if undone:
+        said["undone"] = f"outside your write scope, so put back as it was: {', '.join(undone[:20])}"
+    return said

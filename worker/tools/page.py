@@ -27,15 +27,8 @@ async def fetch_page(
 ) -> dict[str, Any]:
     """Fetch a web page or a PDF and get its readable text, with tables and links."""
     async with asyncio.timeout(SECONDS):
-        for _ in range(HOPS):
-            _granted(url, ctx.network_allow)
-            address = await _allowed(url, private=ctx.fetch_private)
-            response, body = await _get(url, address)
-            if not response.is_redirect:
-                break
-            url = urljoin(url, response.headers["location"])
-        else:
-            raise ToolError(f"more than {HOPS} redirects")
+        response, body = await request(url, hosts=ctx.network_allow, private=ctx.fetch_private)
+    url = str(response.extensions["asked"])
     if response.status_code >= 400:
         raise ToolError(f"{url} answered {response.status_code}")
     kind = response.headers.get("content-type", "").partition(";")[0]
@@ -47,6 +40,22 @@ async def fetch_page(
     elif not (kind.startswith("text/") or kind.endswith(("json", "xml"))):
         raise ToolError(f"{url} is {kind or 'of unknown type'}, not text")
     return {"url": url, "type": kind, "text": text}
+
+
+async def request(url: str, *, hosts: tuple[str, ...] = (), private: bool = False) -> tuple[httpx.Response, bytes]:
+    """The answer of an address, redirects followed; each hop is held against the goal's hosts and the guard.
+
+    Raises ToolError. The address that answered stands in the response's extension `asked`.
+    """
+    for _ in range(HOPS):
+        _granted(url, hosts)
+        address = await _allowed(url, private=private)
+        response, body = await _get(url, address)
+        if not response.is_redirect:
+            response.extensions["asked"] = url
+            return response, body
+        url = urljoin(url, response.headers["location"])
+    raise ToolError(f"more than {HOPS} redirects")
 
 
 def _granted(url: str, hosts: tuple[str, ...]) -> None:

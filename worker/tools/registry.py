@@ -7,19 +7,20 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property, partial, wraps
 from importlib import metadata
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
 from pursuit.models import JobRef, question_id
-from worker.files.workspace import OutsideWorkspace, Workspace
+from worker.files.workspace import OutsideWorkspace, Workspace, Written
 from worker.tools.sandbox import Sandbox
 
 log = structlog.get_logger(__name__)
@@ -47,9 +48,15 @@ class ToolError(Exception):
 class NeedsAnswer(Exception):
     """The tool waits for a person; the job is parked until the answer is there."""
 
-    def __init__(self, question: str, text: str, options: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        question: str,
+        text: str,
+        options: tuple[str, ...],
+        kind: Literal["question", "approval", "sign_off"] = "question",
+    ) -> None:
         super().__init__(text)
-        self.question, self.text, self.options = question, text, options
+        self.question, self.text, self.options, self.kind = question, text, options, kind
 
 
 async def _nothing() -> set[str]:
@@ -81,6 +88,8 @@ class ToolContext:
     always: Callable[[], Awaitable[set[str]]] = _nothing
     #: gives a sub-agent's whole digest, by its subtask
     digest: Callable[[str], Awaitable[str | None]] = _no_digest
+    #: tools that a person lets be called again and again with the same result
+    polling: frozenset[str] = frozenset()
     #: characters of a result that are shown
     most: int = MOST
     key: str = ""
@@ -124,6 +133,14 @@ def tool(effect: Effect) -> Callable[[Callable[..., Awaitable[Any]]], Tool]:
     return make
 
 
+class Ran(NamedTuple):
+    """What a call came to: whether it worked, the text for the model, and the files it has changed."""
+
+    worked: bool
+    text: str
+    changes: Mapping[str, Written] = MappingProxyType({})
+
+
 class Toolbox:
     """The tools that one job may use."""
 
@@ -155,7 +172,7 @@ class Toolbox:
         answer = await self._context.answer_to(question)
         if answer is None:
             text = f"May {self._context.ref.job} call {name} with these arguments?\n{arguments[:1_500]}"
-            raise NeedsAnswer(question, text, ("approve", "deny", "always"))
+            raise NeedsAnswer(question, text, ("approve", "deny", "always"), "approval")
         return None if answer.strip().lower() in ("approve", "always", "yes") else f"a person denied this: {answer}"
 
     async def settle(self, name: str, arguments: str, key: str) -> tuple[bool, str] | None:
@@ -172,8 +189,17 @@ class Toolbox:
             return None
         return answer.strip().lower() == DONE_BEFORE, f"the outcome was lost; a person says: {answer}"
 
-    async def run(self, name: str, arguments: str, key: str) -> tuple[bool, str]:
-        """Runs one call; returns whether it worked and the text for the model. Only NeedsAnswer is raised."""
+    def polls(self, name: str) -> bool:
+        """Whether a person has said that this tool may bring the same again and again."""
+        return name in self._context.polling
+
+    async def run(self, name: str, arguments: str, key: str) -> Ran:
+        """Runs one call. Only NeedsAnswer is raised."""
+        context = replace(self._context, key=key, workspace=self._context.workspace.for_call())
+        worked, text = await self._run(name, arguments, context)
+        return Ran(worked, text, context.workspace.changes)
+
+    async def _run(self, name: str, arguments: str, context: ToolContext) -> tuple[bool, str]:
         chosen = self._tools.get(name)
         if chosen is None:
             return False, f"there is no tool named {name!r}; there are: {', '.join(sorted(self._tools))}"
@@ -181,7 +207,6 @@ class Toolbox:
             values = chosen.arguments.model_validate_json(arguments or "{}")
         except ValidationError as error:
             return False, f"the arguments don't fit {name}: {explain(error)}"
-        context = replace(self._context, key=key)
         try:
             result = await chosen.function(context, **dict(values))
         except (ToolError, OutsideWorkspace) as error:

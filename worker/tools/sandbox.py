@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from config.sandbox import bubblewrap, probe
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 
 #: seconds between looks at what a command's processes take together
 WATCH = 0.2

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import httpx
 from pydantic import Field
 
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 from worker.tools.registry import Effect, Tool, ToolContext, ToolError, tool
 
 SECONDS = 20.0

@@ -15,7 +15,7 @@ end
 
 -- The version of what is kept of a goal. A goal of the version before is taken as it is and becomes this version with
 -- the plan of its next round, when nothing else of it is open; newer ones are left to newer workers.
-local SCHEMA, OLDEST = 2, 1
+local SCHEMA, OLDEST = 3, 2
 local NEVER = '+inf'
 local goal_id = string.match(goal, ':goal:(.+)$')
 local shard = string.match(goal, '^(.-):goal:')
@@ -90,6 +90,7 @@ local KEPT = {work = 0.1, close = 0.03, report = 0}
 local KEPT_STEPS = {work = 0.02, close = 0.005, report = 0}
 local PARTS = {'steps', 'tokens', 'micros'}
 local function hold(record, wanted)
+    if record.state == 'cut' then wanted = nil end -- its calls are checked, and nobody would free what they hold
     for place, part in ipairs(PARTS) do
         local more = (wanted and wanted[place] or 0) - (record.held and record.held[place] or 0)
         if more ~= 0 then count('held_' .. part, more) end
@@ -123,6 +124,12 @@ local function reserve(record, class, tokens, micros)
     hold(record, wanted)
 end
 
+-- Whether an attempt may still record: it owns its job, or did until the round went on without it, not long ago.
+local function owns(record, nonce)
+    if not record or record.owner ~= nonce then return false end
+    return record.state == 'leased' or record.state == 'cut' and now < (record.late or 0)
+end
+
 -- How many attempts in a row have recorded nothing, the one that ends now included, and what is recorded by now. What a
 -- job got done speaks for it: it may have died with a worker that another job has killed. So does waiting for the provider,
 -- while it does nothing that could kill.
@@ -130,6 +137,12 @@ local function fruitless(job, record)
     local length = redis.call('LLEN', goal .. ':journal:' .. job)
     local before = length > (record.reached or 0) and 0 or record.fruitless or 0
     return record.limited and before or before + 1, length
+end
+
+-- Whether a job's round has its quorum, so that it should come to an end.
+local function hurried(job)
+    local at = get('hurry_at:' .. round_of(job))
+    return at and now >= tonumber(at) and 1 or 0
 end
 
 -- Events: a gapless number, the time, who did it, and JSON data.
@@ -180,6 +193,7 @@ end
 local function close(status, reason, detail, actor)
     local open = redis.call('SMEMBERS', goal .. ':open')
     if #open > 0 then
+        -- all open jobs are of one round
         local key, records, entries = goal .. ':jobs:' .. round_of(open[1]), {}, {}
         for place, text in ipairs(redis.call('HMGET', key, unpack(open))) do
             local record = cjson.decode(text)
@@ -195,7 +209,7 @@ local function close(status, reason, detail, actor)
     count('epoch', 1)
     move(status, reason, detail, actor)
     local keys = {goal}
-    for _, name in ipairs({':events', ':artifacts', ':questions', ':guidance', ':rounds'}) do
+    for _, name in ipairs({':events', ':artifacts', ':questions', ':guidance', ':rounds', ':layers', ':late', ':items', ':contracts'}) do
         keys[#keys + 1] = goal .. name
     end
     for round = tonumber(get('compacted') or 0) + 1, tonumber(get('round')) do
@@ -217,7 +231,9 @@ local function settle()
     if get('wish') == 'pause' and tonumber(get('leased')) == 0 then
         move('paused', 'person', get('wish_reason') or '', 'engine')
     elseif status == 'running' and tonumber(get('parked')) > 0 and tonumber(get('parked')) == redis.call('SCARD', goal .. ':open') then
-        move('blocked', 'question', 'every sub-agent that is left waits for an answer', 'engine')
+        local asked = get('asked') or 'question'
+        local says = asked == 'sign_off' and 'all else is met; a person has to sign it off' or 'what is left waits for an answer'
+        move('blocked', asked, says, 'engine')
     end
 end
 
@@ -228,9 +244,54 @@ local function disown(record, ends)
     record.owner, record.lease, record.limited = nil, nil, nil
 end
 
+-- Parks a job until a person has answered. `by`: who asks; `data`: the question as JSON.
+local function ask(job, record, question, data, by)
+    record.state, record.question, record.asked_by = 'parked', question, by
+    count('parked', 1)
+    attend(job, NEVER)
+    set('asked', cjson.decode(data).kind or 'question')
+    if redis.call('HSETNX', goal .. ':questions', question, data) == 1 then event('question.asked', by, data) end
+    redis.call('ZADD', shard .. ':inbox', ms(now), goal_id .. ' ' .. question)
+    event('subtask.waiting', by, {subtask = job, question = question})
+end
+local function withdraw(question, answer)
+    redis.call('ZREM', shard .. ':inbox', goal_id .. ' ' .. question)
+    local kept = answer and redis.call('HGET', goal .. ':questions', question)
+    if not kept then return end
+    local asked = cjson.decode(kept)
+    asked.answer, asked.answered_at = answer, ms(now)
+    redis.call('HSET', goal .. ':questions', question, cjson.encode(asked))
+    event('question.answered', 'person', {question = question, subtask = asked.job, answer = answer})
+end
+
+-- Stragglers. When the quorum of a round has ended, its verification is opened ahead of its time: whoever takes it up then
+-- gives the rest a twin each, or cuts it. How long they have depends on what the others took.
+local function hurry(round)
+    local quorum, total, left = tonumber(get('quorum') or 1), tonumber(get('total:' .. round)), tonumber(get('join:' .. round))
+    if quorum >= 1 or get('cut_at:' .. round) or total - left < math.ceil(total * quorum) then return 0 end
+    local spans = {}
+    for _, text in ipairs(redis.call('HVALS', goal .. ':jobs:' .. round)) do
+        local record = cjson.decode(text)
+        if record.ended and record.kind == 'subtask' then spans[#spans + 1] = record.ended - (record.started or record.ended) end
+    end
+    table.sort(spans)
+    local usual = spans[math.ceil(0.95 * #spans)] or 0
+    local patience = math.max(tonumber(get('straggler_least')), usual * tonumber(get('straggler_factor')))
+    local half = get('straggler_then') == 'hedge' and 0.5 or 1
+    set('patience', ms(patience), 'hurry_at:' .. round, ms(now + patience / 2), 'cut_at:' .. round, ms(now + patience))
+    open_job('r' .. round .. '-verify', ms(now + patience * half))
+    event('round.quorum', 'engine', {round = tonumber(round), left = left, usual_seconds = usual / 1000, seconds = patience / 1000})
+    return 0
+end
+local CUT = cjson.encode({outcome = 'partial', answer = 'The round went on without it: it took much longer than its siblings.',
+    evidence = {}, artifacts = {}, gaps = {'this subtask was not finished in its round'}})
+-- an empty table would be written as an object
+CUT = string.gsub(CUT, '{}', '[]')
+
 -- A job's end, however it came about: recorded, counted in the join, and the verification opened by the last.
 -- Returns 1 when this opened the verification.
-local function conclude(job, record, state, result, grace)
+local conclude
+function conclude(job, record, state, result, grace)
     local round = round_of(job)
     if record.state == 'leased' then count('leased', -1) end
     if record.state == 'parked' then count('parked', -1) end
@@ -244,8 +305,96 @@ local function conclude(job, record, state, result, grace)
     -- one that no transcript has replaced stays readable for as long as a final goal would
     redis.call('EXPIRE', goal .. ':journal:' .. job, tonumber(get('retention')))
     if record.kind ~= 'subtask' then return 0 end
-    if count('join:' .. round, -1) > 0 then return 0 end
+    local twin = record.twin and state == 'done' and load(record.twin)
+    if twin and not twin.ended then -- the first digest counts
+        twin.owner, twin.twin = nil, nil
+        conclude(record.twin, twin, 'cut', CUT, grace)
+    end
+    if count('join:' .. round, -1) > 0 then return hurry(round) end
     open_job('r' .. round .. '-verify', ms(now + grace))
     phase('verifying')
     return 1
+end
+
+-- What becomes of those that are late when somebody takes up a verification ahead of its time. True: none is open any more.
+local function last_call(round, grace)
+    local cut_at, verify = tonumber(get('cut_at:' .. round)), 'r' .. round .. '-verify'
+    if not cut_at or now < tonumber(get('hurry_at:' .. round)) then return false end
+    local late = {}
+    for _, job in ipairs(redis.call('SMEMBERS', goal .. ':open')) do
+        if kind_of(job) == 'subtask' then late[#late + 1] = job end
+    end
+    table.sort(late)
+    if now >= cut_at then
+        for _, job in ipairs(late) do
+            local record = load(job)
+            if record.state == 'parked' then withdraw(record.question) end
+            if record.state == 'leased' then record.late = now + tonumber(get('patience')) else record.owner = nil end
+            conclude(job, record, 'cut', CUT, grace)
+            event('subtask.finished', 'engine', {subtask = job, outcome = 'partial', answer = 'cut: the round went on without it', artifacts = {}})
+        end
+        return true
+    end
+    if get('straggler_then') == 'hedge' and not get('hedged:' .. round) then
+        set('hedged:' .. round, 1)
+        local total = tonumber(get('total:' .. round))
+        for place, job in ipairs(late) do
+            local record, twin = load(job), string.format('r%s-%03d', round, total + place)
+            local brief = redis.call('HGET', goal .. ':briefs:' .. round, job)
+            if record.state == 'leased' and total + place <= 999 then
+                open_jobs({{twin, brief}}, ms(now))
+                local other = load(twin)
+                record.twin, other.twin = twin, job
+                save(job, record)
+                save(twin, other)
+                count('total:' .. round, 1)
+                count('join:' .. round, 1)
+                count('used_subagents', 1)
+                event('subtask.twin', 'engine', {subtask = job, twin = twin})
+            end
+        end
+    end
+    attend(verify, ms(cut_at))
+    return false
+end
+
+-- Sets a goal that is paused, blocked or waiting going again, at a person's word.
+local function take_up(reason)
+    local status = get('status')
+    set('wish', 'run', 'wish_reason', '', 'updated_at', ms(now))
+    count('epoch', 1)
+    redis.call('HDEL', goal, 'wake_at', 'waited_at', 'waiting_since')
+    -- a person who takes up a stalled goal gives it another chance: the counts that stopped it start anew
+    if status == 'blocked' and get('reason') ~= 'sign_off' then redis.call('HDEL', goal, 'streak') end
+    local start_at = tonumber(get('start_at') or 0)
+    local at = ms(math.max(now, get('started_at') and 0 or start_at))
+    local open = redis.call('SMEMBERS', goal .. ':open')
+    for _, job in ipairs(open) do
+        local record = load(job)
+        if record.state == 'parked' and record.asked_by == 'engine' then
+            -- what the engine itself wants to know is answered by going on; a sign-off is asked for again
+            withdraw(record.question, get('asked') ~= 'sign_off' and (reason ~= '' and reason or 'go on') or nil)
+            record.state, record.question = 'queued', nil
+            count('parked', -1)
+        end
+        if record.state == 'queued' then
+            record.dispatches = 0
+            save(job, record)
+            attend(job, at)
+        end
+    end
+    if #open == 0 then
+        local round = tonumber(get('round')) + 1
+        set('round', round)
+        phase('planning')
+        open_job('r' .. round .. '-plan', ms(now))
+    end
+    if status == 'paused' or status == 'blocked' or status == 'waiting' then
+        local started = get('started_at')
+        move(started and 'running' or 'queued', started and '' or (start_at > now and 'start_at' or 'submitted'), reason, 'person')
+    else
+        count('revision', 1)
+        event('goal.status', 'person', {from = status, to = status, reason = 'person', wish = 'run', detail = reason})
+    end
+    settle()
 end

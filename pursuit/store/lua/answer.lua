@@ -30,6 +30,7 @@ if record and record.state == 'parked' and record.question == ARGV[2] then
     save(question.job, record)
     count('parked', -1)
     attend(question.job, ms(now))
-    if status == 'blocked' and get('reason') == 'question' then move('running', '', '', 'engine') end
+    local asked = {question = true, approval = true, sign_off = true}
+    if status == 'blocked' and asked[get('reason')] then move('running', '', '', 'engine') end
 end
 return {'ANSWERED', question.job}

@@ -13,7 +13,8 @@ local job = ARGV[2]
 local status = get('status')
 if not status or final(status) then return {'GONE'} end
 local record = load(job)
-if not record or record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
+if not owns(record, ARGV[3]) then return {'LOST'} end
+if record.state == 'cut' then return {'KEPT', get('wish')} end
 record.lease = now + tonumber(ARGV[4])
 save(job, record)
 attend(job, ms(record.lease))

@@ -18,7 +18,7 @@
 -- ARGV[14] micros  that it may cost
 --
 -- returns {KEPT | HAVE, wish, steps used, pieces of guidance, part of the budget that forbids the next call,
---   'held' for the time being, or ''}
+--   'held' for the time being, or '', 1 when the round has its quorum and waits for this job}
 --   HAVE: these entries are recorded already
 --   or {LOST} (another attempt has the job) or {GONE} (the goal is final)
 --   or {GAP} (entries before the index are missing: Redis has gone back in time)
@@ -27,12 +27,13 @@ local job, index = ARGV[2], tonumber(ARGV[4])
 local status = get('status')
 if not status or final(status) then return {'GONE'} end
 local record = load(job)
-if not record or record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
+if not owns(record, ARGV[3]) then return {'LOST'} end
 local journal = goal .. ':journal:' .. job
 local function guided() return redis.call('LLEN', goal .. ':guidance') end
 local length = redis.call('LLEN', journal)
 if length > index then
-    return {'HAVE', get('wish'), tonumber(get('used_steps') or 0), guided(), record.held and '' or record.over or ''}
+    local left = record.held and '' or record.over or ''
+    return {'HAVE', get('wish'), tonumber(get('used_steps') or 0), guided(), left, hurried(job)}
 end
 if length < index then return {'GAP'} end
 
@@ -61,4 +62,4 @@ if ARGV[6] == '1' then
         {subtask = job, step = record.steps, note = ARGV[9], tokens = tokens_in + tokens_out})
     warn()
 end
-return {'KEPT', get('wish'), used, guided(), over}
+return {'KEPT', get('wish'), used, guided(), over, hurried(job)}

@@ -14,7 +14,7 @@ local job = ARGV[2]
 local status = get('status')
 if not status or final(status) then return {'GONE'} end
 local record = load(job)
-if not record or record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
+if not owns(record, ARGV[3]) then return {'LOST'} end
 if tonumber(ARGV[4]) > 0 then record.limited, record.limit = now + tonumber(ARGV[4]), ARGV[5]
 else record.limited, record.limit = nil, nil end
 save(job, record)

@@ -11,7 +11,7 @@
 --                   wait: the goal waits for something outside, such as a used-up quota, and wakes by itself;
 --                   retry: tried again after a while, unless too many attempts in a row have recorded nothing
 -- ARGV[5] question  id, for why = question
--- ARGV[6] data      JSON of the question
+-- ARGV[6] data      JSON of the question, or, for why = wait, of what is waited for; '' for a quota
 -- ARGV[7] reason    for why = block, restart, wait
 -- ARGV[8] detail    for why = block, restart, wait
 -- ARGV[9] wait      ms, for why = retry, wait
@@ -39,20 +39,18 @@ record.parked_by = ARGV[3]
 if why ~= 'retry' then record.attempt = record.attempt - 1 end
 record.state = 'queued'
 attend(job, NEVER)
-if why == 'question' then
-    record.state, record.question = 'parked', question
-    count('parked', 1)
-    if not known then
-        redis.call('HSET', goal .. ':questions', question, ARGV[6])
-        redis.call('ZADD', shard .. ':inbox', ms(now), goal_id .. ' ' .. question)
-        event('question.asked', 'subagent', ARGV[6])
-    end
-    event('subtask.waiting', 'subagent', {subtask = job, question = question})
+if why == 'question' then ask(job, record, question, ARGV[6], record.kind == 'verify' and 'engine' or 'subagent')
 elseif why == 'release' then
     if get('wish') ~= 'pause' then attend(job, ms(now)) end
     if record.kind == 'subtask' then event('subtask.waiting', 'engine', {subtask = job, why = 'paused'}) end
 elseif why == 'wait' then
-    local wakes = math.max(tonumber(get('wake_at') or 0), now + tonumber(ARGV[9]))
+    local wakes = now + tonumber(ARGV[9])
+    if ARGV[6] == '' then wakes = math.max(tonumber(get('wake_at') or 0), wakes)
+    else -- a wait that somebody declared: what is waited for is kept, and planning begins anew afterwards
+        set('wait', ARGV[6], 'wait_since', ms(now))
+        count('waits', 1)
+        redis.call('DEL', goal .. ':journal:' .. job)
+    end
     local steps = get('used_steps') or '0'
     if get('waited_at') ~= steps then set('waited_at', steps, 'waiting_since', ms(now)) end
     set('wake_at', ms(wakes))

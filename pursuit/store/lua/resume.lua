@@ -32,34 +32,5 @@ if not stopped and get('wish') == 'run' then
     return remember(ARGV[4], ARGV[5], {added and 'CHANGED' or 'ALREADY', status})
 end
 
-set('wish', 'run', 'wish_reason', '', 'updated_at', ms(now))
-count('epoch', 1)
-redis.call('HDEL', goal, 'wake_at', 'waited_at', 'waiting_since')
--- a person who takes up a stalled goal gives it another chance: the counts that stopped it start anew
-if status == 'blocked' then redis.call('HDEL', goal, 'streak') end
-local start_at = tonumber(get('start_at') or 0)
-local at = ms(math.max(now, get('started_at') and 0 or start_at))
-local open = redis.call('SMEMBERS', goal .. ':open')
-for _, job in ipairs(open) do
-    local record = load(job)
-    if record.state == 'queued' then
-        record.dispatches = 0
-        save(job, record)
-        attend(job, at)
-    end
-end
-if #open == 0 then
-    local round = tonumber(get('round')) + 1
-    set('round', round)
-    phase('planning')
-    open_job('r' .. round .. '-plan', ms(now))
-end
-if stopped then
-    local started = get('started_at')
-    move(started and 'running' or 'queued', started and '' or (start_at > now and 'start_at' or 'submitted'), ARGV[2], 'person')
-else
-    count('revision', 1)
-    event('goal.status', 'person', {from = status, to = status, reason = 'person', wish = 'run', detail = ARGV[2]})
-end
-settle()
+take_up(ARGV[2])
 return remember(ARGV[4], ARGV[5], {'CHANGED', get('status')})

@@ -9,15 +9,16 @@
 -- ARGV[5] tokens  that it may take
 -- ARGV[6] micros  that it may cost, in millionths of a dollar
 --
--- returns {KEPT, wish, steps used, pieces of guidance, part of the budget that forbids it, 'held' for the time being, or ''}
+-- returns {KEPT, wish, steps used, pieces of guidance, part of the budget that forbids it, 'held' for the time being, or '',
+--   1 when the round has its quorum and waits for this job}
 --   or {LOST} (another attempt has the job) or {GONE} (the goal is final)
 
 local job = ARGV[2]
 local status = get('status')
 if not status or final(status) then return {'GONE'} end
 local record = load(job)
-if not record or record.state ~= 'leased' or record.owner ~= ARGV[3] then return {'LOST'} end
+if not owns(record, ARGV[3]) then return {'LOST'} end
 local over = reserve(record, ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))
 if over then hold(record, nil) end
 save(job, record)
-return {'KEPT', get('wish'), tonumber(get('used_steps') or 0), redis.call('LLEN', goal .. ':guidance'), over or ''}
+return {'KEPT', get('wish'), tonumber(get('used_steps') or 0), redis.call('LLEN', goal .. ':guidance'), over or '', hurried(job)}

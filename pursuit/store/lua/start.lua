@@ -39,6 +39,10 @@ if wakes and wakes > now then
     if record.state == 'queued' then attend(job, ms(wakes)) end
     return {'HOLD'}
 end
+if record.kind == 'verify' and tonumber(get('join:' .. round_of(job))) > 0 then
+    if not last_call(round_of(job), lease) then return {'BUSY'} end
+    record = load(job)
+end
 local tries, reached = record.fruitless or 0, record.reached
 if record.state == 'leased' then
     tries, reached = fruitless(job, record)

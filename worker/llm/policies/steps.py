@@ -6,7 +6,7 @@ import json
 from collections.abc import Generator
 from typing import Any
 
-from pursuit.models import Frozen
+from pursuit.contract import Frozen
 
 
 class Step(Frozen):

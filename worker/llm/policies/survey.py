@@ -107,6 +107,7 @@ def judge(verification: dict[str, Any]) -> Talk:
             "status": "met" if good else "not_met",
             "why": why,
             "next_proof": f"{REPORT} over all notes",
+            "seen": [REPORT],
         }
         for name in verification["asked"]
     ]
