@@ -12,7 +12,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from api import problems
 from api.guard import Guard
-from api.routes import artifacts, events, goals, inbox, models, rounds, system
+from api.routes import artifacts, changes, events, goals, inbox, models, rounds, system
 from api.state import State
 from config import logging
 from config.celery import make_app as make_celery
@@ -56,7 +56,7 @@ def make_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Pursuit", version=__version__, description=ABOUT, lifespan=lifespan)
     problems.install(app)
     app.add_middleware(Guard, host=settings.host)
-    for module in (goals, rounds, events, artifacts, inbox, models):
+    for module in (goals, changes, rounds, events, artifacts, inbox, models):
         app.include_router(module.router, prefix="/v1")
     app.include_router(system.router)
     return app

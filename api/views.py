@@ -9,8 +9,34 @@ from typing import Any
 from pydantic import BaseModel
 
 from pursuit import describe
-from pursuit.models import Artifact, Budget, Event, Goal, Job, Models, Policy, Question, RoundRecord, Tally, Usage
+from pursuit.contract import Contract, Criterion, Wait
+from pursuit.models import (
+    Artifact,
+    Budget,
+    Event,
+    Goal,
+    Items,
+    Job,
+    Models,
+    Policy,
+    Question,
+    RoundRecord,
+    Stragglers,
+    Tally,
+    Usage,
+)
 from pursuit.state import JobState, commands_for
+
+
+class EvidenceView(BaseModel):
+    """What the executed check, or the person who signs, came to; the round has the whole output."""
+
+    passed: bool
+    trouble: str
+    output: str
+    inputs: str
+    revision: int
+    at: datetime
 
 
 class CriterionView(BaseModel):
@@ -21,6 +47,12 @@ class CriterionView(BaseModel):
     check: dict[str, Any]
     status: str
     why: str
+    next_proof: str
+    #: whether this was found for the contract and the files as they are now; only fresh `met` counts
+    fresh: bool
+    revision: int
+    dissent: list[str]
+    evidence: EvidenceView | None
 
 
 class GoalView(BaseModel):
@@ -37,15 +69,28 @@ class GoalView(BaseModel):
     phase: str
     revision: int
     contract_revision: int
+    #: who wrote the criteria: person, planner, or engine, where nobody did
+    criteria_by: str
+    #: what a person should know of this contract
+    warnings: list[str]
     criteria: list[CriterionView]
     constraints: list[str]
+    boundaries: list[str]
+    notes: list[str]
+    #: the goal's list: how many there are, how many are closed
+    items: Items
     subtasks: Tally
     budget: Budget
     models: Models
     policy: Policy
     usage: Usage
-    #: when a waiting goal goes on by itself
+    #: what a waiting goal waits for, since when, and when it looks again
+    wait: Wait | None
+    wait_since: datetime | None
     wake_at: datetime | None
+    stragglers: Stragglers
+    #: the goal and round it was forked from, or whose answers it replays
+    parent: dict[str, Any]
     labels: dict[str, str]
     model: str
     commands: list[str]
@@ -128,13 +173,17 @@ class ArtifactPage(BaseModel):
     next_cursor: None = None
 
 
+class ContractPage(BaseModel):
+    items: list[Contract]
+    next_cursor: None = None
+
+
 class InboxPage(BaseModel):
     items: list[Question]
     next_cursor: None = None
 
 
 def goal_view(goal: Goal, model: str) -> GoalView:
-    findings = {f.criterion: f for f in goal.findings}
     base = f"/v1/goals/{goal.id}"
     return GoalView(
         id=goal.id,
@@ -148,23 +197,23 @@ def goal_view(goal: Goal, model: str) -> GoalView:
         phase=goal.phase,
         revision=goal.revision,
         contract_revision=goal.contract.revision,
-        criteria=[
-            CriterionView(
-                id=name,
-                text=criterion.text,
-                check=criterion.check.model_dump(exclude_none=True),
-                status=findings[name].status if name in findings else "not_verified",
-                why=findings[name].why if name in findings else "",
-            )
-            for name, criterion in zip(goal.contract.criterion_ids(), goal.contract.criteria, strict=True)
-        ],
+        criteria_by=goal.contract.author,
+        warnings=goal.contract.warnings(),
+        criteria=[_criterion(goal, name, criterion) for name, criterion in goal.contract.named()],
         constraints=list(goal.contract.constraints),
+        boundaries=list(goal.contract.boundaries),
+        notes=list(goal.contract.notes),
+        items=goal.items,
         subtasks=goal.tally,
         budget=goal.budget,
         models=goal.models,
         policy=goal.policy,
         usage=goal.usage,
+        wait=goal.wait,
+        wait_since=goal.wait_since,
         wake_at=goal.wake_at,
+        stragglers=goal.stragglers,
+        parent={name: value for name, value in goal.parent.items() if name != "history"},
         labels=goal.labels,
         model=model,
         commands=commands_for(goal.status),
@@ -174,8 +223,25 @@ def goal_view(goal: Goal, model: str) -> GoalView:
         finished_at=goal.finished_at,
         links={
             "self": base,
-            **{name: f"{base}/{name}" for name in ("events", "rounds", "subtasks", "artifacts", "report")},
+            **{name: f"{base}/{name}" for name in ("events", "rounds", "subtasks", "artifacts", "report", "contracts")},
         },
+    )
+
+
+def _criterion(goal: Goal, name: str, criterion: Criterion) -> CriterionView:
+    finding = next((f for f in goal.findings if f.criterion == name), None)
+    evidence = next((e for e in goal.evidence if e.criterion == name), None)
+    return CriterionView(
+        id=name,
+        text=criterion.text,
+        check=criterion.check.model_dump(exclude_none=True, exclude_defaults=True) | {"kind": criterion.check.kind},
+        status=finding.status if finding else "not_verified",
+        why=finding.why if finding else "",
+        next_proof=finding.next_proof if finding else "",
+        fresh=finding is not None and finding.fresh(goal.contract.revision, goal.state),
+        revision=finding.revision if finding else 0,
+        dissent=list(finding.dissent) if finding else [],
+        evidence=EvidenceView(**evidence.model_dump(include=set(EvidenceView.model_fields))) if evidence else None,
     )
 
 

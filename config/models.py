@@ -12,6 +12,8 @@ from pydantic import Field, SecretStr
 from pursuit.contract import Frozen
 
 REHEARSAL = "rehearsal"
+#: the model of a goal that replays another one's recorded answers
+REPLAY = "replay"
 #: tokens that a model of unknown window is taken to hold
 WINDOW = 128_000
 
@@ -136,7 +138,8 @@ class Profile(Frozen):
 
     @property
     def rehearsal(self) -> bool:
-        return self.provider == REHEARSAL
+        """Whether there is no endpoint behind it: nothing to limit, nothing to pay."""
+        return self.provider in (REHEARSAL, REPLAY)
 
     @property
     def name(self) -> str:
@@ -158,6 +161,9 @@ REHEARSING = Profile(
 )
 
 
+REPLAYING = REHEARSING.model_copy(update={"provider": REPLAY, "model": REPLAY, "payer": "nobody: recorded answers"})
+
+
 def choose(
     model: str,
     environment: Mapping[str, str] | None = None,
@@ -170,6 +176,8 @@ def choose(
     env = os.environ if environment is None else environment
     if profiles and model in profiles:
         return _profile(profiles[model], env)
+    if model == REPLAY:
+        return REPLAYING
     provider, _, name = model.partition(":")
     if provider == REHEARSAL or (not model and not (provider := _with_key(env))):
         return REHEARSING

@@ -67,15 +67,41 @@ class Client:
     def guide(self, goal: str, text: str, *, subtask: str = "") -> dict[str, Any]:
         return self._command(goal, "guidance", {"text": text, "subtask": subtask})
 
+    def amend(self, goal: str, change: dict[str, Any], *, revision: int | None = None) -> dict[str, Any]:
+        """Changes a goal; with `revision`, only if it is still at that one (else raises Stale)."""
+        headers = {"If-Match": f'"{revision}"'} if revision is not None else {}
+        return self._once(f"/v1/goals/{goal}", change, method="PATCH", headers=headers)
+
+    def accept(self, goal: str, *, reason: str = "") -> dict[str, Any]:
+        return self._command(goal, "accept", {"reason": reason})
+
+    def fork(self, goal: str, change: dict[str, Any] | None = None, *, key: str | None = None) -> dict[str, Any]:
+        return self._once(f"/v1/goals/{goal}/fork", change or {}, key)
+
+    def replay(self, goal: str, *, key: str | None = None) -> dict[str, Any]:
+        return self._once(f"/v1/goals/{goal}/replay", {}, key)
+
+    def contracts(self, goal: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = self._json("GET", f"/v1/goals/{goal}/contracts")["items"]
+        return items
+
     def _command(self, goal: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
         return self._once(f"/v1/goals/{goal}/{name}", body)
 
-    def _once(self, path: str, body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
+    def _once(
+        self,
+        path: str,
+        body: dict[str, Any],
+        key: str | None = None,
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         """Asked again where the answer was lost on its way; under one key, so it is carried out once."""
-        headers = {"Idempotency-Key": key or uuid4().hex}
+        sent = {"Idempotency-Key": key or uuid4().hex, **(headers or {})}
         for attempt in (1, 2, 3):
             try:
-                return self._json("POST", path, json=body, headers=headers)
+                return self._json(method, path, json=body, headers=sent)
             except ServerUnreachable:
                 if attempt == 3:
                     raise

@@ -22,6 +22,12 @@ def now(goal: Goal) -> str:
         case Status.WAITING:
             return _waiting(goal)
         case Status.COMPLETED:
+            if goal.reason is Reason.ACCEPTED:
+                met = sum(f.status == "met" for f in goal.findings)
+                total = len(goal.contract.criteria)
+                return (
+                    f"Accepted by a person{_because(goal)} in round {goal.round}, with {met} of {total} criteria met."
+                )
             return f"Done: all {len(goal.contract.criteria)} criteria are met after {_count(goal.round, 'round')}."
         case Status.CANCELLED:
             return f"Cancelled in round {goal.round}{_because(goal)}."
@@ -50,12 +56,16 @@ def _waiting(goal: Goal) -> str:
     until = f" It goes on by itself at {goal.wake_at:%Y-%m-%d %H:%M:%S} UTC" if goal.wake_at else ""
     if goal.reason is Reason.QUOTA:
         return f"Waits for the model account's quota{_because(goal)}.{until}; nothing is spent meanwhile."
+    if goal.wait is not None:
+        return f"Waits for {goal.detail or goal.wait.kind}.{until}, and asks no model meanwhile."
     return f"Waits{_because(goal)}.{until}."
 
 
 def _blocked(goal: Goal) -> str:
     cures = {
         Reason.QUESTION: "Answer the open questions to go on.",
+        Reason.APPROVAL: "Approve or deny what is asked to go on.",
+        Reason.SIGN_OFF: "Sign it off, or say what is missing.",
         Reason.BUDGET: "Resume it with a larger budget to go on.",
         Reason.STALLED: "Look at what the last rounds tried, then resume or cancel it.",
         Reason.REPEATED_BLOCKER: "Clear what blocks it, then resume it.",

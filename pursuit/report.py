@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
-from pursuit.contract import Frozen
+from pursuit.contract import Criterion, Frozen
 from pursuit.describe import now as sentence
 from pursuit.models import (
     Artifact,
     Digest,
+    Evidence,
+    Finding,
     Goal,
+    Items,
     Job,
     RoundRecord,
     Usage,
 )
+from pursuit.state import Status
 
 
 class SubtaskLine(Frozen):
@@ -30,22 +37,36 @@ class SubtaskLine(Frozen):
 
 
 class CriterionLine(Frozen):
-    """One criterion with the finding of the last verification."""
+    """One criterion with the finding of the last verification, and the evidence it rests on."""
 
     id: str
     text: str
     check: str
     status: str
     why: str
+    #: whether it was found for the contract and the files as they are at the end
+    fresh: bool
+    revision: int
+    seen: tuple[str, ...] = ()
+    dissent: tuple[str, ...] = ()
+    evidence: Evidence | None = None
 
 
 class Census(Frozen):
-    """How many subtasks ended how, and how much running side by side has saved."""
+    """How many subtasks ended how, and what running side by side has saved.
+
+    The critical path is, round by round, the plan, the slowest subtask and the verification: what would be left of the
+    time and of the steps if everything else were free.
+    """
 
     subtasks: int
     outcomes: dict[str, int]
+    items: Items
     busy_seconds: float
     critical_path_seconds: float
+    steps: int
+    critical_path_steps: int
+    criteria: dict[str, int]
 
 
 class Report(Frozen):
@@ -54,8 +75,17 @@ class Report(Frozen):
     id: str
     objective: str
     status: str
+    #: how a completed goal ended: `met` by evidence, or `accepted` by a person with whatever gaps it has
+    outcome: str | None
     reason: str | None
     summary: str
+    #: the contract's revision that the criteria are of, who wrote them, and what people said with each amendment
+    contract_revision: int
+    criteria_by: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    #: forked from, or whose recorded answers it replays; then all figures are the recorded ones, and nothing was paid
+    parent: dict[str, Any]
     submitted_at: datetime
     finished_at: datetime | None
     model: str
@@ -66,6 +96,8 @@ class Report(Frozen):
     artifacts: tuple[Artifact, ...]
     usage: Usage
     not_done: tuple[str, ...]
+    #: changes of the last round that were not taken
+    conflicts: tuple[str, ...] = ()
     #: a model's closing words, where the budget was used up
     closing: str = ""
 
@@ -85,25 +117,33 @@ def compile_report(goal: Goal, rounds: list[RoundOfWork], artifacts: list[Artifa
     for line in lines:
         outcomes[line.outcome] = outcomes.get(line.outcome, 0) + 1
     findings = {f.criterion: f for f in goal.findings}
+    proofs = {e.criterion: e for e in goal.evidence}
     criteria = [
-        CriterionLine(
-            id=name,
-            text=criterion.text,
-            check=criterion.check.kind,
-            status=findings[name].status if name in findings else "not_verified",
-            why=findings[name].why if name in findings else "",
-        )
-        for name, criterion in zip(goal.contract.criterion_ids(), goal.contract.criteria, strict=True)
+        _criterion(goal, name, criterion, findings.get(name), proofs.get(name))
+        for name, criterion in goal.contract.named()
     ]
-    unmet = [f"{c.id} {c.text}: {c.status}" for c in criteria if c.status != "met"]
+    unmet = [
+        f"{c.id} {c.text}: {c.status}" + ("" if c.fresh else ", and found before the last change")
+        for c in criteria
+        if c.status != "met" or not c.fresh
+    ]
+    open_items = goal.items.total - goal.items.closed
+    unmet += [f"{open_items} of {goal.items.total} items are open"] if open_items else []
+    verified = [work.record.verdict for work in rounds if work.record.verdict]
     last = rounds[-1].record.number if rounds else 0
     gaps = [f"{line.id} {line.title}: {gap}" for line in lines if line.id.startswith(f"r{last}-") for gap in line.gaps]
     return Report(
         id=goal.id,
         objective=goal.contract.objective,
         status=goal.status,
+        outcome=goal.reason if goal.status is Status.COMPLETED else None,
         reason=goal.reason,
         summary=sentence(goal),
+        contract_revision=goal.contract.revision,
+        criteria_by=goal.contract.author,
+        notes=goal.contract.notes,
+        warnings=tuple(goal.contract.warnings()),
+        parent={name: value for name, value in goal.parent.items() if name != "history"},
         submitted_at=goal.created_at,
         finished_at=goal.finished_at,
         model=model,
@@ -112,14 +152,36 @@ def compile_report(goal: Goal, rounds: list[RoundOfWork], artifacts: list[Artifa
         census=Census(
             subtasks=len(lines),
             outcomes=outcomes,
+            items=goal.items,
             busy_seconds=round(sum(line.seconds for line in lines), 3),
-            critical_path_seconds=round(sum(_longest(work) for work in rounds), 3),
+            critical_path_seconds=round(sum(_longest(work, _seconds) for work in rounds), 3),
+            steps=sum(job.steps for work in rounds for job in work.jobs.values()),
+            critical_path_steps=int(sum(_longest(work, lambda job: job.steps) for work in rounds)),
+            criteria=dict(Counter(c.status for c in criteria)),
         ),
         decisions=tuple(_decision(work.record) for work in rounds if work.record.decision),
         artifacts=tuple(artifacts),
         usage=goal.usage,
         not_done=tuple(unmet + gaps),
+        conflicts=verified[-1].conflicts if verified else (),
         closing=goal.closing,
+    )
+
+
+def _criterion(
+    goal: Goal, name: str, criterion: Criterion, finding: Finding | None, evidence: Evidence | None
+) -> CriterionLine:
+    return CriterionLine(
+        id=name,
+        text=criterion.text,
+        check=criterion.check.kind,
+        status=finding.status if finding else "not_verified",
+        why=finding.why if finding else "",
+        fresh=finding is not None and finding.fresh(goal.contract.revision, goal.state),
+        revision=finding.revision if finding else 0,
+        seen=finding.seen if finding else (),
+        dissent=finding.dissent if finding else (),
+        evidence=evidence,
     )
 
 
@@ -148,11 +210,11 @@ def _seconds(job: Job) -> float:
     return round((job.ended - job.started) / 1000, 3) if job.started and job.ended else 0.0
 
 
-def _longest(work: RoundOfWork) -> float:
+def _longest(work: RoundOfWork, measure: Callable[[Job], float]) -> float:
     """A round's part of the critical path: plan, slowest subtask, verification."""
     longest = {"plan": 0.0, "subtask": 0.0, "verify": 0.0}
     for job in work.jobs.values():
-        longest[job.kind] = max(longest[job.kind], _seconds(job))
+        longest[job.kind] = max(longest[job.kind], measure(job))
     return sum(longest.values())
 
 
@@ -162,6 +224,25 @@ def _decision(record: RoundRecord) -> str:
     total = len(record.verdict.findings) if record.verdict else 0
     text = f"round {record.number}: {met} of {total} criteria met, {decision.get('kind')}"
     return f"{text} ({decision['detail']})" if decision.get("detail") else text
+
+
+_BY = {"person": "a person", "planner": "the planner, as a draft", "engine": "nobody: a judge finds the objective met"}
+
+
+def _origin(report: Report) -> list[str]:
+    if report.parent.get("replay"):
+        return [f"A replay of `{report.parent['goal']}`: its recorded answers, and nothing was paid."]
+    if report.parent:
+        return [f"Forked from round {report.parent['round']} of `{report.parent['goal']}`."]
+    return []
+
+
+def _proof(line: CriterionLine) -> str:
+    """What a finding rests on, in a few words."""
+    if line.evidence is None:
+        return _cell("seen: " + ", ".join(line.seen)) if line.seen else _cell(line.why)
+    word = line.evidence.trouble or ("passed" if line.evidence.passed else "failed")
+    return _cell(f"{word} at {line.evidence.at:%Y-%m-%d %H:%M:%S}: {line.evidence.output}")
 
 
 def _quoted(text: str) -> str:
@@ -179,6 +260,7 @@ def markdown(report: Report) -> str:
         f"Goal `{report.id}`, model: {report.model}. {used.rounds} rounds, {report.census.subtasks} subtasks, "
         f"{used.steps} steps, {used.tokens_in} + {used.tokens_out} tokens, "
         f"${used.usd:.4f}, {used.seconds:.0f} s running.",
+        *_origin(report),
         "",
         *(
             ["## Closing report", "", "By a model, when the budget was used up:", "", _quoted(report.closing), ""]
@@ -187,20 +269,29 @@ def markdown(report: Report) -> str:
         ),
         "## Criteria",
         "",
-        "| | criterion | check | finding |",
-        "| --- | --- | --- | --- |",
-        *(f"| {c.id} | {_cell(c.text)} | {c.check} | {c.status} |" for c in report.criteria),
+        f"Contract revision {report.contract_revision}, criteria by {_BY[report.criteria_by]}.",
+        *(f"Note: {_line(text)}" for text in (*report.warnings, *report.notes)),
         "",
+        "| | criterion | check | finding | evidence |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| {c.id} | {_cell(c.text)} | {c.check} | {c.status}{'' if c.fresh else ' (stale)'} | {_proof(c)} |"
+            for c in report.criteria
+        ),
+        "",
+        *(f"- {c.id}, dissent: {_line(text)}" for c in report.criteria for text in c.dissent),
         "## Not done",
         "",
         *([f"- {_line(text)}" for text in report.not_done] or ["Nothing: every criterion is met, no gaps named."]),
+        *(f"- not taken: {_line(text)}" for text in report.conflicts),
         "",
         "## Rounds",
         "",
         *(f"- {_line(text)}" for text in report.decisions),
         "",
         f"Sub-agents worked {report.census.busy_seconds:g} s in all; one after the other rounds took "
-        f"{report.census.critical_path_seconds:g} s (slowest of each round).",
+        f"{report.census.critical_path_seconds:g} s (slowest of each round), {report.census.critical_path_steps} of "
+        f"{report.census.steps} steps.",
         "",
         "## Artifacts",
         "",

@@ -17,7 +17,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import MasterDownError, ReadOnlyError
 
 from config.celery import PursuitCelery
-from config.models import Profile
+from config.models import REPLAY, Profile
 from config.redaction import Redactor, from_environment
 from config.settings import Settings
 from pursuit.blobs import Blobs
@@ -29,7 +29,7 @@ from worker.files.workspace import Workspace
 from worker.llm.caller import Caller
 from worker.llm.client import ChatClient
 from worker.llm.governor import Governor
-from worker.llm.model import Model, NotConfigured
+from worker.llm.model import Model, NoModel, NotConfigured
 from worker.llm.rehearsal import RehearsalModel
 from worker.tools import Tool, Toolbox, ToolContext, ToolError, standard_tools
 from worker.tools.mcp import Servers, places
@@ -59,6 +59,8 @@ def connect(url: str, *, connections: int = 32, retries: int = 100, timeout: flo
 
 def make_model(settings: Settings, profile: Profile, transport: httpx.AsyncBaseTransport | None = None) -> Model:
     """The client for a profile; the rehearsal model is one like any other."""
+    if profile.provider == REPLAY:
+        return NoModel()
     if profile.rehearsal:
         return RehearsalModel(think=settings.rehearsal_seconds)
     return ChatClient(profile, timeout=settings.model_timeout, stall=settings.model_stall, transport=transport)

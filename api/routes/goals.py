@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
@@ -13,7 +14,7 @@ from pydantic import Field
 from api.state import Here, State
 from api.views import CommandView, GoalPage, GoalView, goal_view
 from config.crashpoints import crash_point
-from pursuit.contract import Frozen
+from pursuit.contract import Criterion, Frozen, Wait
 from pursuit.errors import InvalidField
 from pursuit.models import (
     AddBudget,
@@ -61,7 +62,7 @@ class Guide(Frozen):
 @router.post("/goals", status_code=201, response_model=GoalView)
 async def submit(here: Here, submission: Submission, response: Response, key: Key = None) -> GoalView:
     """Saves a goal; 201 is answered once it is durable. The same Idempotency-Key gives the same goal."""
-    _check_commands(here, submission)
+    check_commands(here, submission.criteria, submission.wait_for)
     request = hashlib.sha256(submission.model_dump_json().encode()).hexdigest()
     crash_point("before_submit")
     goal, new = await here.store.submit(submission, key=key, request=request)
@@ -75,11 +76,19 @@ async def submit(here: Here, submission: Submission, response: Response, key: Ke
     return goal_view(await here.store.goal(goal), here.model)
 
 
-def _check_commands(here: State, submission: Submission) -> None:
+def check_commands(here: State, criteria: Sequence[Criterion], wait: Wait | None = None) -> None:
     """A check that can't be run would block the goal for ever; better to say so at once."""
+    if wait and wait.problem():
+        raise InvalidField(wait.problem(), errors=[{"field": "wait_for", "problem": wait.problem()}])
     if here.settings.commands != "off":
         return
-    for place, criterion in enumerate(submission.criteria):
+    if wait and wait.kind == "command":
+        raise InvalidField(
+            "commands are off on this server, so none can be waited for",
+            action="Start it with PURSUIT_COMMANDS=checks, or wait for something else.",
+            errors=[{"field": "wait_for", "problem": "commands are off"}],
+        )
+    for place, criterion in enumerate(criteria):
         if criterion.check.kind == "command":
             raise InvalidField(
                 "command checks are off on this server",
@@ -134,15 +143,15 @@ async def show(
     """The goal as it stands. With `wait`, the answer comes when it changes, or the time is up."""
     known = (if_none_match or "").strip().removeprefix("W/").strip('"')
     shown = await here.store.goal(goal)
-    if wait and (not known or known == _tag(shown)):
+    if wait and (not known or known == tag_of(shown)):
         shown = await _changed(here, shown, wait)
-    if known and known == _tag(shown):
-        return Response(status_code=304, headers={"ETag": f'"{_tag(shown)}"'})
-    response.headers["ETag"] = f'"{_tag(shown)}"'
+    if known and known == tag_of(shown):
+        return Response(status_code=304, headers={"ETag": f'"{tag_of(shown)}"'})
+    response.headers["ETag"] = f'"{tag_of(shown)}"'
     return goal_view(shown, here.model)
 
 
-def _tag(goal: Goal) -> str:
+def tag_of(goal: Goal) -> str:
     return str(goal.revision)
 
 
@@ -166,30 +175,30 @@ async def _changed(here: State, goal: Goal, wait: float) -> Goal:
 async def pause(here: Here, goal: str, body: Pause | None = None, key: Key = None) -> Response:
     """Pauses now (each sub-agent parks after its current step) or after the round."""
     wish = body or Pause()
-    return _reply(goal, await here.store.pause(goal, mode=wish.mode, reason=wish.reason[:500], key=key or ""))
+    return reply(goal, await here.store.pause(goal, mode=wish.mode, reason=wish.reason[:500], key=key or ""))
 
 
 @router.post("/goals/{goal}/resume", status_code=202, response_model=CommandView)
 async def resume(here: Here, goal: str, body: Resume | None = None, key: Key = None) -> Response:
     """Takes a paused or blocked goal up again, if asked with more budget."""
     wish = body or Resume()
-    return _reply(goal, await here.store.resume(goal, reason=wish.reason[:500], add=wish.add_budget, key=key or ""))
+    return reply(goal, await here.store.resume(goal, reason=wish.reason[:500], add=wish.add_budget, key=key or ""))
 
 
 @router.post("/goals/{goal}/cancel", status_code=202, response_model=CommandView)
 async def cancel(here: Here, goal: str, body: Cancel | None = None, key: Key = None) -> Response:
     """Ends the goal; needs no worker, and nothing is recorded afterwards."""
     wish = body or Cancel()
-    return _reply(goal, await here.store.cancel(goal, reason=wish.reason[:500], key=key or ""))
+    return reply(goal, await here.store.cancel(goal, reason=wish.reason[:500], key=key or ""))
 
 
 @router.post("/goals/{goal}/guidance", status_code=202, response_model=CommandView)
 async def guide(here: Here, goal: str, body: Guide, key: Key = None) -> Response:
     """A person's words to the goal (the next plan and all running sub-agents) or to one sub-agent."""
-    return _reply(goal, await here.store.guide(goal, body.text, subtask=body.subtask, key=key or ""))
+    return reply(goal, await here.store.guide(goal, body.text, subtask=body.subtask, key=key or ""))
 
 
-def _reply(goal: str, command: Command) -> Response:
+def reply(goal: str, command: Command) -> Response:
     """202 when something changed, 200 when it was so already."""
     crash_point("after_command_before_reply")
     view = CommandView(id=goal, status=command.status, changed=command.changed)

@@ -7,6 +7,7 @@ import sys
 
 def main() -> None:
     """The console script. Errors of the tree become two lines on stderr: what is wrong, what to do."""
+    from pursuit.cli import changing  # noqa: F401  its commands register themselves
     from pursuit.cli.app import app
     from pursuit.errors import PursuitError
 

@@ -22,6 +22,8 @@ GoalId = Annotated[str, typer.Argument(metavar="GOAL", help="goal id, as `pursui
 Objective = Annotated[str | None, typer.Argument(help="what is to be achieved; '-' reads it from stdin")]
 CriterionText = Annotated[list[str] | None, typer.Option("--criterion", help="must be true at the end; a model judges")]
 CheckCommand = Annotated[list[str] | None, typer.Option("--check", help="shell command that must exit with 0")]
+Sign = Annotated[list[str] | None, typer.Option("--sign", help="a person must sign this off")]
+Constraint = Annotated[list[str] | None, typer.Option("--constraint", help="a rule for all the work")]
 InputPath = Annotated[list[str] | None, typer.Option("--input", help="file or folder, read-only; NAME=PATH names it")]
 GoalFile = Annotated[Path | None, typer.Option("-f", "--file", help="the goal as YAML or JSON")]
 Rounds = Annotated[int | None, typer.Option("--rounds", help="at most this many rounds")]
@@ -36,6 +38,8 @@ def run(
     objective: Objective = None,
     criterion: CriterionText = None,
     check: CheckCommand = None,
+    sign: Sign = None,
+    constraint: Constraint = None,
     input_: InputPath = None,
     file: GoalFile = None,
     rounds: Rounds = None,
@@ -53,7 +57,7 @@ def run(
     from pursuit.cli.output import say
     from pursuit.cli.watch import DETACHED, watch
 
-    goal = build(objective, criterion, check, input_, file, rounds, steps, usd, label)
+    goal = build(objective, criterion, check, input_, file, rounds, steps, usd, label, sign, constraint)
     client, stack = server.connect(), None
     if not server.answers(client):
         if "PURSUIT_URL" in os.environ:
@@ -68,6 +72,7 @@ def run(
     shown = client.submit(goal)
     identity = shown["id"]
     say(f"goal {identity}")
+    _warn(shown)
     if detach:
         print(identity)
         return
@@ -80,6 +85,13 @@ def run(
     if stack and not stack.end():
         say("Other goals are active; the local stack goes on until they are done.")
     raise typer.Exit(code)
+
+
+def _warn(shown: dict[str, Any]) -> None:
+    from pursuit.cli.output import say
+
+    for text in shown["warnings"]:
+        say(f"note: {text}")
 
 
 def _after_run(client: Any, goal: str, out: Path | None, output: str) -> None:
@@ -120,6 +132,8 @@ def submit(
     objective: Objective = None,
     criterion: CriterionText = None,
     check: CheckCommand = None,
+    sign: Sign = None,
+    constraint: Constraint = None,
     input_: InputPath = None,
     file: GoalFile = None,
     rounds: Rounds = None,
@@ -134,9 +148,12 @@ def submit(
     from pursuit.cli.output import show
     from pursuit.cli.server import connect
 
-    goal = connect().submit(build(objective, criterion, check, input_, file, rounds, steps, usd, label), key=key)
-    if not show(goal, output):
-        print(goal["id"])
+    shown = connect().submit(
+        build(objective, criterion, check, input_, file, rounds, steps, usd, label, sign, constraint), key=key
+    )
+    _warn(shown)
+    if not show(shown, output):
+        print(shown["id"])
 
 
 @app.command()
@@ -195,7 +212,12 @@ def show(goal: GoalId, output: Output = "table") -> None:
     print(shown["objective"])
     print(shown["now"])
     for criterion in shown["criteria"]:
-        print(f"  [{'x' if criterion['status'] == 'met' else ' '}] {criterion['id']} {criterion['text']}")
+        mark = "x" if criterion["status"] == "met" and criterion["fresh"] else " "
+        stale = "" if criterion["fresh"] or criterion["status"] == "not_verified" else ", stale"
+        found = f"{criterion['check']['kind']}: {criterion['status']}{stale}"
+        print(f"  [{mark}] {criterion['id']} {criterion['text']}  ({found})")
+    for warning in shown["warnings"]:
+        print(f"  note: {warning}")
     print(f"rounds {usage['rounds']} of {budget['rounds']}, steps {usage['steps']} of {budget['steps']}, ", end="")
     print(f"tokens {usage['tokens_in']} in {usage['tokens_out']} out, ", end="")
     print(f"${usage['usd']:.4f}, {usage['seconds']:.0f} s running")
@@ -309,7 +331,7 @@ def pause(
     """Pause a goal: each sub-agent stops after its current step."""
     from pursuit.cli.server import connect
 
-    _told(connect().pause(goal, mode="after_round" if after_round else "now", reason=reason))
+    told(connect().pause(goal, mode="after_round" if after_round else "now", reason=reason))
 
 
 @app.command()
@@ -325,7 +347,7 @@ def resume(
     from pursuit.cli.server import connect
 
     more: dict[str, float] = {"rounds": rounds, "steps": steps, "tokens": tokens, "usd": usd}
-    _told(connect().resume(goal, reason=reason, add_budget={k: v for k, v in more.items() if v}))
+    told(connect().resume(goal, reason=reason, add_budget={k: v for k, v in more.items() if v}))
 
 
 @app.command()
@@ -333,7 +355,7 @@ def cancel(goal: GoalId, reason: Reason = "") -> None:
     """End a goal for good. Its files and report stay."""
     from pursuit.cli.server import connect
 
-    _told(connect().cancel(goal, reason=reason))
+    told(connect().cancel(goal, reason=reason))
 
 
 @app.command()
@@ -345,10 +367,11 @@ def guide(
     """Say something to a goal: its next plan and all running sub-agents hear it."""
     from pursuit.cli.server import connect
 
-    _told(connect().guide(goal, text, subtask=subtask))
+    told(connect().guide(goal, text, subtask=subtask))
 
 
-def _told(command: dict[str, Any]) -> None:
+def told(command: dict[str, Any]) -> None:
+    """Says what a command came to."""
     print(f"{command['id']} is {command['status']}" + ("" if command["changed"] else " already"))
 
 

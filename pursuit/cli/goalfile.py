@@ -20,23 +20,31 @@ def build(
     steps: int | None,
     usd: float | None,
     labels: list[str] | None,
+    signs: list[str] | None = None,
+    constraints: list[str] | None = None,
 ) -> dict[str, Any]:
     """The submission. Raises InvalidRequest for a file that can't be read, or no objective at all."""
-    goal = _read(file) if file else {}
+    goal = read(file) if file else {}
     if objective:
         goal["objective"] = sys.stdin.read() if objective == "-" else objective
     if not str(goal.get("objective") or "").strip():
         raise InvalidRequest("there is no objective", action="Give it as an argument, or in a file with -f.")
-    goal["criteria"] = [
-        *(goal.get("criteria") or []),
-        *({"text": text} for text in criteria or ()),
-        *({"text": f"`{c[:200]}` succeeds", "check": {"kind": "command", "command": c}} for c in checks or ()),
-    ]
+    goal["criteria"] = [*(goal.get("criteria") or []), *as_criteria(criteria, checks, signs)]
+    goal["constraints"] = [*(goal.get("constraints") or []), *(constraints or ())]
     goal["inputs"] = [*(goal.get("inputs") or []), *(_input(text) for text in inputs or ())]
     goal["labels"] = {**(goal.get("labels") or {}), **dict(_pair(text, "--label") for text in labels or ())}
     limits = {"rounds": rounds, "steps": steps, "usd": usd}
     goal["budget"] = {**(goal.get("budget") or {}), **{k: v for k, v in limits.items() if v is not None}}
     return goal
+
+
+def as_criteria(texts: list[str] | None, checks: list[str] | None, signs: list[str] | None) -> list[dict[str, Any]]:
+    """Criteria from flags: judged ones, commands, and those that a person signs."""
+    return [
+        *({"text": text} for text in texts or ()),
+        *({"text": f"`{c[:200]}` succeeds", "check": {"kind": "command", "command": c}} for c in checks or ()),
+        *({"text": text, "check": {"kind": "human"}} for text in signs or ()),
+    ]
 
 
 def _input(text: str) -> dict[str, str]:
@@ -55,7 +63,8 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
     return name, value
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
+    """A YAML or JSON file that holds a mapping. Raises InvalidRequest."""
     try:
         text = file.read_text()
     except OSError as error:
@@ -65,7 +74,7 @@ def _read(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidRequest(f"{file} is no YAML or JSON: {error}") from error
     if not isinstance(whole, dict):
-        raise InvalidRequest(f"{file} must hold a mapping with `objective` and what else a goal has")
+        raise InvalidRequest(f"{file} must hold a mapping")
     for item in whole.get("inputs") or ():
         # relative to the file, so that an example works from any folder
         if isinstance(item, dict) and isinstance(item.get("path"), str):

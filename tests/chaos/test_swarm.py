@@ -38,7 +38,9 @@ class Ledger:
             return says("", ("submit_plan", {"subtasks": made}))
         if call.role == "verdict":
             asked = unfence("verification", call.text)["asked"]
-            return says("", ("submit_verdict", {"findings": [{"criterion": c, "status": "met"} for c in asked]}))
+            return says(
+                "", ("submit_verdict", {"findings": [{"criterion": c, "status": "met", "seen": ["c1"]} for c in asked]})
+            )
         if call.turn < STEPS - 1:
             return says("", ("list_files", {"pattern": f"{call.turn}*"}))
         return says("", ("submit_digest", {"outcome": "done", "answer": "counted"}))
@@ -71,7 +73,9 @@ def test_paid_calls_are_the_distinct_steps_exactly(
     # a kill every two seconds hits the same job again and again by chance; burying it is not what is asked here
     house = make_house(PURSUIT_LEASE="2.5", PURSUIT_BEAT="0.5", PURSUIT_ATTEMPTS="20")
     ledger = Ledger(model, "[ledger]", width, delay=0.25)
-    goal = house.submit("Count [ledger]")
+    # the judge, too, has to name what it rests on
+    shown_by = {"text": "the counting is over", "check": {"kind": "command", "command": "true"}}
+    goal = house.submit("Count [ledger]", criteria=[shown_by, {"text": "everything is counted"}])
     kills: list[float] = []
     over = threading.Event()
     marks = sorted(random.sample(range(width, width * STEPS * 9 // 10), times))

@@ -160,7 +160,7 @@ def test_a_passing_rate_limit_and_a_server_error_are_waited_out(house: House, mo
 
 
 def test_a_model_that_never_meets_the_goal_is_stopped(house: House, model: ScriptedModel) -> None:
-    """The loudest complaint about goal loops: they run away. Nothing changes here, so it ends after three rounds."""
+    """The loudest complaint about goal loops: they run away. Nothing changes here: a person is asked, then it stops."""
 
     def idle(call: Call) -> Answer | None:
         if call.role == "plan":
@@ -175,6 +175,11 @@ def test_a_model_that_never_meets_the_goal_is_stopped(house: House, model: Scrip
         criteria=[{"text": "out.txt is there", "check": {"kind": "file", "path": "out.txt"}}],
     )
     shown = house.until(goal, "blocked")
-    assert shown["reason"] == "stalled"
-    assert shown["round"] <= 5
+    assert (shown["reason"], shown["round"]) == ("question", 5)
+    with house.client() as client:
+        (question,) = [q for q in client.inbox() if q["goal"] == goal]
+        assert "brought no progress" in question["text"] and "there is no file out.txt" in question["text"]
+        client.answer(question["id"], "go on")
+    shown = house.until(goal, "blocked", "completed")
+    assert (shown["reason"], shown["round"]) == ("stalled", 5)
     assert shown["criteria"][0]["status"] == "not_met"

@@ -112,6 +112,18 @@ class Garbled(ModelError):
     """The endpoint answered something that is no chat completion."""
 
 
+class NoModel:
+    """What a replay has for a model: its answers are recorded, and nobody is ever called."""
+
+    name = "replay"
+
+    async def answer(self, messages: list[Message], tools: list[dict[str, Any]], *, only: str = "") -> Answer:
+        raise Rejected("a replay calls no model")
+
+    async def close(self) -> None:
+        return None
+
+
 class Model(Protocol):
     """Anything that answers one call, once: who calls decides about tries."""
 

@@ -24,7 +24,17 @@ from worker.files.workspace import Written
 from worker.llm.caller import ANSWER, Called, Caller, estimate
 from worker.llm.model import Answer, TimedOut, ToolCall, TooLong
 from worker.prompts import fence, prompt
-from worker.roles.conversation import FOLD_AT, STAYS, fold_at, messages_of, repeated, results_after, steps_to_fold
+from worker.roles.conversation import (
+    FOLD_AT,
+    PART,
+    STAYS,
+    fold_at,
+    messages_of,
+    part_of,
+    repeated,
+    results_after,
+    steps_to_fold,
+)
 from worker.runtime import Runtime
 from worker.signals import signals
 from worker.tools import Effect, Toolbox
@@ -41,8 +51,6 @@ HARD = 1.25
 #: seconds for the closing call, once the time is over
 CLOSING = 120.0
 
-#: the notice that begins another conversation of the same job
-PART = "part"
 NO_CHANGES: Mapping[str, Written] = MappingProxyType({})
 
 T = TypeVar("T", bound=BaseModel)
@@ -133,7 +141,7 @@ class Loop(Generic[T]):
     async def run(self) -> T:
         """The result. Raises Stopped, GaveUp, NeedsAnswer or a ModelError."""
         if self._attempt.journal_length or self._part:
-            self._base, self._entries = _part_of(await self._store.journal_of(self._attempt.ref), self._part)
+            self._base, self._entries = part_of(await self._store.journal_of(self._attempt.ref), self._part)
             if self._part and not self._entries:
                 self._entries = [
                     Entry(kind="notice", body={"name": PART, "part": self._part, "text": "", "last": False})
@@ -496,18 +504,6 @@ class Loop(Generic[T]):
         text = answer.model_dump_json()
         clean = self._clean.values(text)
         return Entry(kind=kind, body=(answer if clean == text else Answer.model_validate_json(clean)).model_dump())
-
-
-def _part_of(journal: list[Entry], name: str) -> tuple[int, list[Entry]]:
-    """Where one of a job's conversations begins in its journal, and its entries; one without a name is the first."""
-    marks = [place for place, e in enumerate(journal) if e.kind == "notice" and e.body["name"] == PART]
-    ends = [*marks, len(journal)]
-    if not name:
-        return 0, journal[: ends[0]]
-    for place, mark in enumerate(marks):
-        if journal[mark].body["part"] == name:
-            return mark, journal[mark : ends[place + 1]]
-    return len(journal), []
 
 
 async def _cancelled(task: asyncio.Future[Any]) -> None:

@@ -14,6 +14,8 @@ from worker.prompts import fence
 FOLD_AT, STAYS = 0.75, 0.3
 #: characters of each older step that who folds gets to see, so that a fold never outgrows the window itself
 STEP_SHOWN = 3_000
+#: the notice that begins another conversation of the same job
+PART = "part"
 
 
 def messages_of(system: str, user: str, entries: Sequence[Entry]) -> list[Message]:
@@ -79,6 +81,18 @@ def steps_to_fold(entries: Sequence[Entry], upto: int, most: int) -> str:
             case "guidance":
                 lines.append(f"a person said: {entry.body['text']}")
     return "\n".join(lines)
+
+
+def part_of(journal: Sequence[Entry], name: str) -> tuple[int, list[Entry]]:
+    """Where one of a job's conversations begins in its journal, and its entries; one without a name is the first."""
+    marks = [place for place, e in enumerate(journal) if e.kind == "notice" and e.body["name"] == PART]
+    ends = [*marks, len(journal)]
+    if not name:
+        return 0, list(journal[: ends[0]])
+    for place, mark in enumerate(marks):
+        if journal[mark].body["part"] == name:
+            return mark, list(journal[mark : ends[place + 1]])
+    return len(journal), []
 
 
 def results_after(entries: Sequence[Entry], index: int) -> dict[str, Entry]:

@@ -18,8 +18,10 @@ from pursuit.tree import fingerprint
 from worker.files.workspace import Workspace
 from worker.llm.model import Garbled, Rejected
 from worker.prompts import fence, prompt
+from worker.recording import Ended
 from worker.roles.agent import Assignment, GaveUp, Loop, OutOfBudget
 from worker.roles.conversation import results_after
+from worker.roles.replaying import converse
 from worker.roles.view import FILES_SHOWN, contract_view
 from worker.roles.waits import refused
 from worker.runtime import Runtime
@@ -49,14 +51,18 @@ async def judge(
     entries: list[Entry] = []
     for number, name in enumerate(names, 1):
         part = f"judge {number} of {about}"
-        loop = await _loop(runtime, attempt, goal, workspace, asked, evidence, name or goal.models.verifier, part)
+        try:
+            loop = await _loop(runtime, attempt, goal, workspace, asked, evidence, name or goal.models.verifier, part)
+        except Ended as error:
+            votes.append({n: Finding(criterion=n, status="cannot_tell", why=str(error)) for n in asked})
+            continue
         try:
             votes.append({f.criterion: f for f in (await loop.run()).findings})
         except OutOfBudget as error:
             unknown = [Finding(criterion=name, status="cannot_tell", why=str(error)) for name in asked]
             votes.append({f.criterion: f for f in unknown})
-        except (GaveUp, Garbled, Rejected) as error:
-            if len(names) == 1:
+        except (GaveUp, Garbled, Rejected, Ended) as error:
+            if len(names) == 1 and not isinstance(error, Ended):
                 raise
             log.warning("a judge of the panel brought no verdict", goal=goal.id, judge=number, error=str(error))
             votes.append({})
@@ -119,7 +125,7 @@ async def _loop(
         review=lambda judgement, entries: review(runtime, judgement, entries, asked, shown),
         budget=("close",),
     )
-    return Loop(runtime, attempt, assignment, part=part)
+    return await converse(runtime, attempt, goal, assignment, part=part)
 
 
 def review(

@@ -15,9 +15,11 @@ from pursuit.tree import listed
 from worker.files.imports import Begun, import_inputs
 from worker.files.workspace import Workspace
 from worker.prompts import fence, prompt
+from worker.recording import Ended
 from worker.roles.agent import Assignment, Loop, OutOfBudget
 from worker.roles.closing import closing_report
 from worker.roles.outcome import Outcome
+from worker.roles.replaying import converse
 from worker.roles.view import OTHER_MODEL, planner_view
 from worker.roles.waits import WAITS_MOST, begin, refused, waited
 from worker.runtime import Runtime
@@ -73,9 +75,11 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
         model=model,
         review=lambda plan, entries: _review(runtime, goal, plan, start, set(tools)),
     )
-    loop = Loop(runtime, attempt, assignment)
     try:
+        loop = await converse(runtime, attempt, goal, assignment)
         plan = await loop.run()
+    except Ended as error:
+        raise PlanBlocked(Reason.CONFIGURATION, str(error)) from error
     except OutOfBudget as error:
         if closing := await closing_report(runtime, attempt, goal):
             await runtime.store.note_closing(goal.id, closing)

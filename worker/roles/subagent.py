@@ -12,8 +12,10 @@ from worker.files.states import committed
 from worker.files.workspace import OutsideWorkspace, Workspace, Written
 from worker.llm.model import Garbled, Rejected
 from worker.prompts import fence, prompt
+from worker.recording import Ended, replayed
 from worker.roles.agent import Assignment, GaveUp, Loop, OutOfBudget
 from worker.roles.outcome import Outcome
+from worker.roles.replaying import converse
 from worker.roles.view import working_model
 from worker.runtime import Runtime
 
@@ -21,7 +23,7 @@ from worker.runtime import Runtime
 ALWAYS = ("ask_person", "read_output")
 
 
-async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loop[Digest], Outcome]:
+async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loop[Digest] | None, Outcome]:
     """Works on the brief until its digest is in. What the model can't do becomes a failed digest."""
     brief = Brief.model_validate_json(attempt.brief)
     tree = await committed(runtime.store, runtime.blobs, goal)
@@ -34,7 +36,7 @@ async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loo
 
 async def _carry_out(
     runtime: Runtime, attempt: Attempt, goal: Goal, brief: Brief, workspace: Workspace
-) -> tuple[Loop[Digest], Outcome]:
+) -> tuple[Loop[Digest] | None, Outcome]:
     if attempt.journal_length:
         journal = await runtime.store.journal_of(attempt.ref)
         await asyncio.to_thread(workspace.restore, recorded(journal))
@@ -76,9 +78,12 @@ async def _carry_out(
         budget=("work", "close"),
         seconds=brief.seconds or runtime.settings.subagent_seconds,
     )
-    loop = Loop(runtime, attempt, assignment)
+    loop: Loop[Digest] | None = None
     try:
+        loop = await converse(runtime, attempt, goal, assignment)
         digest = await loop.run()
+    except Ended:
+        digest = await _recorded_digest(runtime, goal, attempt.ref)
     except OutOfBudget as error:
         gaps = ("this subtask was not finished: the budget was used up",)
         digest = Digest(outcome="partial", answer=f"{error}; nobody was paid to report what was done", gaps=gaps)
@@ -87,6 +92,12 @@ async def _carry_out(
         gaps = ("this subtask was not finished",)
         digest = Digest(outcome="failed", answer=str(error)[:1000], gaps=gaps, blocker=reason)
     return loop, _outcome(attempt.ref, goal, brief, workspace, digest)
+
+
+async def _recorded_digest(runtime: Runtime, goal: Goal, ref: JobRef) -> Digest:
+    """What came of a subtask whose recording ends early: it was cut, buried, or out of budget."""
+    digests = await runtime.store.digests(replayed(goal), ref.round)
+    return digests.get(ref.job) or Digest(outcome="failed", answer="the recording has nothing of this subtask")
 
 
 def _missing(digest: Digest, workspace: Workspace) -> list[str]:

@@ -17,6 +17,7 @@ from pursuit.store import Attempt, Follow
 from pursuit.tree import Merged, fingerprint, listed, merge
 from worker.files.branches import commit_round
 from worker.files.states import committed
+from worker.recording import verdict_of
 from worker.roles.checks import ground_of, run_checks
 from worker.roles.closing import closing_report
 from worker.roles.judge import Judged, judge
@@ -31,12 +32,16 @@ SIGNED = ("yes", "approve", "approved", "sign", "signed", "ok", "accept", "accep
 
 async def verify_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Judged | None, Outcome]:
     """Finds what holds and decides what happens next. Raises what the judge's loop raises, and NeedsAnswer."""
+    contract, outside = await verdict_of(runtime.store, goal)
+    if contract:
+        contract = contract.model_copy(update={"revision": goal.contract.revision})
+        goal = goal.model_copy(update={"contract": contract})
     layers = await runtime.store.layers(goal.id)
     before = await committed(runtime.store, runtime.blobs, goal)
     merged = merge(before, layers, goal.contract.boundaries)
     workspace = await runtime.workspace_of(goal, merged.tree)
     state = fingerprint(merged.tree)
-    evidence = await run_checks(goal.contract, ground_of(runtime, goal, workspace))
+    evidence = await run_checks(goal.contract, ground_of(runtime, goal, workspace), known=outside)
     crash_point("after_checks_before_judge")
     findings = {e.criterion: _executed(e) for e in evidence}
     judged: Judged | None = None
@@ -50,7 +55,7 @@ async def verify_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[
         # no model is paid to judge what executed checks have already sent back
         why = "not judged while executed checks fail"
         findings |= {name: Finding(criterion=name, status="cannot_tell", why=why) for name in asked}
-    signed = await _sign(runtime, goal, findings, state)
+    signed = await _sign(runtime, goal, findings, state, outside)
     findings |= {e.criterion: _executed(e) for e in signed}
     blob = await asyncio.to_thread(runtime.blobs.put_text, listed(merged.tree), durable=True)
     blocker = common_blocker(await runtime.store.digests(goal.id, goal.round), list(findings.values()))
@@ -96,7 +101,9 @@ def _executed(evidence: Evidence) -> Finding:
     )
 
 
-async def _sign(runtime: Runtime, goal: Goal, findings: dict[str, Finding], state: str) -> list[Evidence]:
+async def _sign(
+    runtime: Runtime, goal: Goal, findings: dict[str, Finding], state: str, known: dict[str, Evidence]
+) -> list[Evidence]:
     """What people say of the criteria that they sign. They are asked once all else is met: raises NeedsAnswer then."""
     people = [(name, c.check) for name, c in goal.contract.named() if isinstance(c.check, HumanCheck)]
     if not all(finding.status == "met" for finding in findings.values()):
@@ -104,13 +111,16 @@ async def _sign(runtime: Runtime, goal: Goal, findings: dict[str, Finding], stat
     asked = {q.id: q for q in await runtime.store.questions(goal.id)}
     signed = []
     for name, check in people:
+        if name in known:
+            signed.append(known[name])
+            continue
         # for these files and this contract: whatever changes afterwards makes the signature stale
         inputs = hashlib.sha256(f"{name} {goal.contract.revision} {state}".encode()).hexdigest()[:16]
         question = question_id(goal.id, f"sign{inputs}")
-        known = asked.get(question)
-        if known is None or known.answer is None:
+        answered = asked.get(question)
+        if answered is None or answered.answer is None:
             raise NeedsAnswer(question, _what_to_sign(goal.contract, name, check), ("yes", "no"), "sign_off")
-        words = known.answer.strip()
+        words = answered.answer.strip()
         passed = words.lower().rstrip(".!") in SIGNED
         said = "a person signed it" if passed else f"a person did not sign it: {words[:1_000]}"
         evidence = _unsigned(goal, name, said)

@@ -189,6 +189,10 @@ class Toolbox:
             return None
         return answer.strip().lower() == DONE_BEFORE, f"the outcome was lost; a person says: {answer}"
 
+    def restore(self, changes: Mapping[str, Written]) -> None:
+        """Brings the workspace to where recorded calls have left it."""
+        self._context.workspace.restore(changes)
+
     def polls(self, name: str) -> bool:
         """Whether a person has said that this tool may bring the same again and again."""
         return name in self._context.polling
