@@ -93,6 +93,8 @@ class Assignment(Generic[T]):
     review: Callable[[T, Sequence[Entry]], list[str]] = field(default=lambda result, entries: [])
     #: the classes of budget it may draw on, one after the other
     budget: tuple[str, ...] = ("work",)
+    #: whether people's words reach it; a judge goes by the contract alone
+    hears: bool = True
     #: seconds of work after which it is asked to come to an end
     seconds: float = 3600.0
 
@@ -314,6 +316,8 @@ class Loop(Generic[T]):
 
     async def _ask_once(self) -> Called:
         await self._reserve()
+        # reserving has told how much people have said: what is heard now needn't send an answer back later
+        self._entries += await self._hear()
         messages = messages_of(self._task.system, self._user, self._entries)
         if self._wrap_up:
             messages.append({"role": "user", "content": prompt("wrap_up")})
@@ -413,7 +417,7 @@ class Loop(Generic[T]):
 
     async def _hear(self) -> list[Entry]:
         """What people have said since, for the journal, so that a resumed attempt has heard the same."""
-        if max(self._guided, self._signals.guided) <= self._heard:
+        if not self._task.hears or max(self._guided, self._signals.guided) <= self._heard:
             return []
         ref = self._attempt.ref
         words = await self._store.guidance(ref.goal)

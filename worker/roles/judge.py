@@ -124,6 +124,7 @@ async def _loop(
         model=model,
         review=lambda judgement, entries: review(runtime, judgement, entries, asked, shown),
         budget=("close",),
+        hears=False,
     )
     return await converse(runtime, attempt, goal, assignment, part=part)
 
