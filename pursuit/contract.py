@@ -19,7 +19,7 @@ def _relative(path: str) -> str:
     parts = path.replace("\\", "/").split("/")
     if path.startswith("/") or ".." in parts:
         raise ValueError("must be a path inside the workspace, without '..'")
-    return "/".join(part for part in parts if part not in ("", "."))
+    return "/".join(part for part in parts if part not in ("", ".")) or "."
 
 
 def _expression(pattern: str) -> str:

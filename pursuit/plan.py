@@ -118,4 +118,5 @@ def _forbidden(briefs: list[Brief], boundaries: Sequence[str]) -> list[str]:
 
 def _parents(scope: str) -> list[str]:
     parts = scope.split("/")
-    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+    above = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    return above if scope in ("", ".") else [".", *above]

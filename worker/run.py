@@ -101,7 +101,6 @@ async def _work(runtime: Runtime, attempt: Attempt) -> Outcome | str:
         await runtime.store.wait(
             attempt, waiting.reason, str(waiting)[:500], waiting.seconds, declared=waiting.declared
         )
-        crash_point("after_wait")
         return "waiting"
     except NeedsAnswer as asked:
         return await _ask(runtime, attempt, asked)

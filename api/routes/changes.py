@@ -11,7 +11,6 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from api.routes.goals import Key, check_commands, reply, tag_of
 from api.state import Here, State
 from api.views import CommandView, ContractPage, GoalView, goal_view
-from config.crashpoints import crash_point
 from config.models import REPLAY
 from pursuit.contract import Amendment, Contract, Frozen, Label, amend
 from pursuit.errors import Conflict, InvalidField
@@ -56,7 +55,6 @@ async def amend_goal(
         raise InvalidField("nothing is changed by this", action="Name at least one of criteria, constraints, budget, …")
     expected = (if_match or "").strip().removeprefix("W/").strip('"')
     await here.store.amend(goal, body, expected="" if expected == "*" else expected, key=key or "")
-    crash_point("after_command_before_reply")
     shown = await here.store.goal(goal)
     response.headers["ETag"] = f'"{tag_of(shown)}"'
     return goal_view(shown, here.model)

@@ -212,10 +212,11 @@ class Reading:
         return [Artifact.model_validate_json(text) for _, text in sorted(kept.items())]
 
     async def layers(self, goal: str) -> dict[str, list[Artifact]]:
-        """What ended subtasks have written that isn't committed yet, in the order in which it is merged."""
+        """What ended subtasks have written that isn't committed yet, in the order in which it is merged: who is late
+        comes after the round that went on without it."""
         kept = await reach(self.redis.hgetall(self.keys.layers(goal)))
         found = {job: [Artifact.model_validate(item) for item in json.loads(text)] for job, text in kept.items()}
-        return dict(sorted(found.items(), key=lambda pair: (JobRef(goal=goal, job=pair[0]).round, pair[0])))
+        return dict(sorted(found.items(), key=lambda pair: (-JobRef(goal=goal, job=pair[0]).round, pair[0])))
 
     async def late(self, goal: str) -> dict[str, Digest]:
         """The digests that came when their round had gone on without them, and that no plan has read yet."""

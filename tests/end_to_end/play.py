@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.scripted import Answer, Call, Handler, says
 from worker.prompts import unfence
 
-Part = Callable[[Call], Answer | None]
+Part = Callable[[Call], Answer | Awaitable[Answer | None] | None]
 
 
 def subtask(title: str, **over: Any) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def by_role(**parts: Part) -> Handler:
     """A handler from `planner`, `worker` and `judge`; what is left out is played by the rehearsal policy."""
     roles = {"plan": "planner", "digest": "worker", "verdict": "judge"}
 
-    def answer(call: Call) -> Answer | None:
+    def answer(call: Call) -> Answer | Awaitable[Answer | None] | None:
         part = parts.get(roles.get(call.role, ""))
         return part(call) if part else None
 
@@ -73,3 +74,10 @@ def one_file(path: str = "out.md") -> Part:
 def careful(path: str = "out.md", **found: str) -> Part:
     """A judge that reads before it finds."""
     return lambda call: reads(path) if call.turn == 0 else verdict(**found)
+
+
+async def until(check: Callable[[], bool], seconds: float = 20) -> None:
+    """Holds one answer back, and nobody else's, until something is true."""
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(check):
+            await asyncio.sleep(0.1)

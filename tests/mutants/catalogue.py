@@ -32,7 +32,7 @@ MUTANTS = (
     Mutant("journal takes entries after the end", LUA + "journal.lua", "if not status or final(status) then return {'GONE'} end", ""),
     Mutant("finish takes anybody's result", LUA + "finish.lua", " or record.owner ~= nonce then return {'LOST'}", " then return {'LOST'}"),
     Mutant("finish records after the end", LUA + "finish.lua", "if final(status) then return {'GONE'} end\n", ""),
-    Mutant("finish takes a repeated call for a stranger's", LUA + "finish.lua", "if record and record.owner == nonce and record.ended then return {'DUP', 0, status} end\n", ""),
+    Mutant("finish takes a repeated call for a stranger's", LUA + "finish.lua", "if record and record.owner == nonce and record.ended and record.state ~= 'cut' then return {'DUP', 0, status} end\n", ""),
     Mutant("the join starts one too low", LUA + "finish.lua", "set('join:' .. round, #jobs,", "set('join:' .. round, #jobs - 1,"),
     Mutant("the join counts twice", LUA + "_lib.lua", "if count('join:' .. round, -1) > 0", "if count('join:' .. round, -2) > 0"),
     Mutant("the join never fires", LUA + "_lib.lua", "if count('join:' .. round, -1) > 0", "if count('join:' .. round, -1) >= 0"),

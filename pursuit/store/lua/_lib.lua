@@ -317,7 +317,7 @@ function conclude(job, record, state, result, grace)
 end
 
 -- What becomes of those that are late when somebody takes up a verification ahead of its time. True: none is open any more.
-local function last_call(round, grace)
+local function last_call(round, lease)
     local cut_at, verify = tonumber(get('cut_at:' .. round)), 'r' .. round .. '-verify'
     if not cut_at or now < tonumber(get('hurry_at:' .. round)) then return false end
     local late = {}
@@ -329,9 +329,10 @@ local function last_call(round, grace)
         for _, job in ipairs(late) do
             local record = load(job)
             if record.state == 'parked' then withdraw(record.question) end
-            if record.state == 'leased' then record.late = now + tonumber(get('patience')) else record.owner = nil end
-            conclude(job, record, 'cut', CUT, grace)
-            event('subtask.finished', 'engine', {subtask = job, outcome = 'partial', answer = 'cut: the round went on without it', artifacts = {}})
+            if record.state == 'leased' then record.late = now + math.max(tonumber(get('patience')), 4 * lease) else record.owner = nil end
+            conclude(job, record, 'cut', CUT, 0)
+            event('subtask.finished', 'engine', '{"subtask": "' .. job .. '", "outcome": "partial", '
+                .. '"answer": "cut: the round went on without it", "artifacts": []}')
         end
         return true
     end

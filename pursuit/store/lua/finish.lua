@@ -22,7 +22,7 @@ local job, nonce, follow = ARGV[2], ARGV[3], cjson.decode(ARGV[6])
 local status = get('status')
 if not status then return {'GONE'} end
 local record = load(job)
-if record and record.owner == nonce and record.ended then return {'DUP', 0, status} end
+if record and record.owner == nonce and record.ended and record.state ~= 'cut' then return {'DUP', 0, status} end
 if final(status) then return {'GONE'} end
 if not owns(record, nonce) then return {'LOST'} end
 
