@@ -71,7 +71,8 @@ class Oracle:
         rule = getattr(self, f"_{name}", None)
         if rule:
             rule(goal, args, reply)
-        ended = (name, verdict) == ("cancel", "CHANGED") or (name, *reply[::2]) == ("finish", "FIRST", "completed")
+        by_people = verdict == "CHANGED" and name in ("cancel", "accept")
+        ended = by_people or (name, *reply[::2]) == ("finish", "FIRST", "completed")
         if known is None and ended:
             self.memory.final[goal] = seq
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pursuit.errors import PursuitError, StoreUnavailable
-from pursuit.models import AddBudget, Budget, JobRef, Submission
+from pursuit.models import AddBudget, Budget, JobRef, Stragglers, Submission
 from pursuit.state import FINAL, Status
-from pursuit.store import Store
+from pursuit.store import Change, Store
 from tests.simulation.oracle import Violation
 from tests.simulation.weather import CALM
 
@@ -39,7 +39,11 @@ class People:
     async def submit(self, number: int) -> None:
         goal = f"goal_{self._world.seed:09d}{number:02d}"
         budget = Budget(rounds=self._world.rng.choice((2, 6, 20)), steps=self._world.rng.choice((30, 4000)))
-        wish = Submission(objective=f"Goal {number} of seed {self._world.seed}", budget=budget)
+        late = Stragglers()
+        if self._world.rng.random() < 0.4:
+            then: Any = self._world.rng.choice(("cut", "hedge"))
+            late = Stragglers(quorum=0.5, factor=0.5, least_seconds=self._world.rng.choice((1, 10, 60)), then=then)
+        wish = Submission(objective=f"Goal {number} of seed {self._world.seed}", budget=budget, stragglers=late)
         for _ in range(50):
             try:
                 await self.asked(lambda s: s.submit(wish, key=f"key-{number}", goal=goal))
@@ -74,8 +78,8 @@ class People:
             if not self._world.goals:
                 continue
             goal, number = rng.choice(self._world.goals), number + 1
-            verbs = ["pause", "resume", "resume", "after_round", "answer", "answer", "guide"]
-            verb = rng.choice([*verbs, *(["cancel"] if cancels else [])])
+            verbs = ["pause", "resume", "resume", "after_round", "answer", "answer", "guide", "amend"]
+            verb = rng.choice([*verbs, *(["cancel", "accept"] if cancels else [])])
             try:
                 await self.act(goal, verb, f"{verb}-{number}")
             except PursuitError as error:
@@ -91,6 +95,10 @@ class People:
                 await self.asked(lambda s: s.resume(goal, add=AddBudget(rounds=1, steps=10), key=key))
             case "guide":
                 await self.asked(lambda s: s.guide(goal, f"mind {key}", key=key))
+            case "amend":
+                await self.asked(lambda s: s.amend(goal, Change(note=f"mind {key}"), key=key))
+            case "accept":
+                await self.asked(lambda s: s.accept(goal, key=key))
             case "cancel":
                 await self.asked(lambda s: s.cancel(goal, key=key))
                 self.promise.cancelled.add(goal)

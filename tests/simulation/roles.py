@@ -148,7 +148,7 @@ async def verify_round(runtime: Any, attempt: Attempt, goal: Goal) -> tuple[Loop
     status = "met" if met else "not_met"
     findings = tuple(Finding(criterion=name, status=status) for name in goal.contract.criterion_ids())
     blocker = Blocker(reason="configuration", text="no key") if dice.random() < 0.1 else None
-    verdict = Verdict(revision=1, findings=findings, evidence=(), blocker=blocker)
+    verdict = Verdict(revision=goal.contract.revision, findings=findings, evidence=(), blocker=blocker)
     goal = await runtime.store.goal(goal.id)
     artifacts = {f"file-{goal.round if dice.random() < 0.7 else 0}": "h"}
     streak = advance(goal.streak, verdict, artifacts=artifacts, blocker=blocker)

@@ -294,7 +294,10 @@ local conclude
 function conclude(job, record, state, result, grace)
     local round = round_of(job)
     if record.state == 'leased' then count('leased', -1) end
-    if record.state == 'parked' then count('parked', -1) end
+    if record.state == 'parked' then
+        count('parked', -1)
+        withdraw(record.question)
+    end
     local owner = record.owner
     disown(record)
     record.owner, record.state, record.ended = owner, state, now
@@ -328,7 +331,6 @@ local function last_call(round, lease)
     if now >= cut_at then
         for _, job in ipairs(late) do
             local record = load(job)
-            if record.state == 'parked' then withdraw(record.question) end
             if record.state == 'leased' then record.late = now + math.max(tonumber(get('patience')), 4 * lease) else record.owner = nil end
             conclude(job, record, 'cut', CUT, 0)
             event('subtask.finished', 'engine', '{"subtask": "' .. job .. '", "outcome": "partial", '
@@ -339,10 +341,11 @@ local function last_call(round, lease)
     if get('straggler_then') == 'hedge' and not get('hedged:' .. round) then
         set('hedged:' .. round, 1)
         local total = tonumber(get('total:' .. round))
-        for place, job in ipairs(late) do
-            local record, twin = load(job), string.format('r%s-%03d', round, total + place)
+        for _, job in ipairs(late) do
+            local record, twin = load(job), string.format('r%s-%03d', round, total + 1)
             local brief = redis.call('HGET', goal .. ':briefs:' .. round, job)
-            if record.state == 'leased' and total + place <= 999 then
+            if record.state == 'leased' and total < 999 then
+                total = total + 1
                 open_jobs({{twin, brief}}, ms(now))
                 local other = load(twin)
                 record.twin, other.twin = twin, job

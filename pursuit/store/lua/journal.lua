@@ -39,6 +39,7 @@ if length < index then return {'GAP'} end
 
 local entries = cjson.decode(ARGV[5])
 if #entries > 0 then redis.call('RPUSH', journal, unpack(entries)) end
+if record.state == 'cut' then redis.call('EXPIRE', journal, tonumber(get('retention'))) end
 local used, over = tonumber(get('used_steps') or 0), ''
 if ARGV[6] == '1' then
     local tokens_in, tokens_out = tonumber(ARGV[7]), tonumber(ARGV[8])
