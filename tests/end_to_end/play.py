@@ -81,3 +81,8 @@ async def until(check: Callable[[], bool], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
         while not await asyncio.to_thread(check):
             await asyncio.sleep(0.1)
+
+
+def says_wait(**wait: Any) -> Answer:
+    """A plan that waits instead of having subtasks."""
+    return says("", ("submit_plan", {"wait": wait}))
