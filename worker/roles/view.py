@@ -59,12 +59,20 @@ async def planner_view(store: Store, goal: Goal) -> dict[str, Any]:
     items = await store.open_items(goal.id)
     late = await store.late(goal.id)
     last = await store.round(goal.id, goal.round - 1) if goal.round > 1 else None
+    known = set(goal.contract.criterion_ids())
     return {
         "contract": contract_view(goal.contract),
         "round": goal.round,
-        "findings": [f.model_dump(exclude={"revision", "state"}, exclude_defaults=True) for f in goal.findings],
+        "findings": [
+            f.model_dump(exclude={"revision", "state"}, exclude_defaults=True)
+            | {"stale": not f.fresh(goal.contract.revision, goal.state)}
+            for f in goal.findings
+            if f.criterion in known
+        ],
         "evidence": [
-            {"criterion": e.criterion, "passed": e.passed, "output": e.output[-EVIDENCE_SHOWN:]} for e in goal.evidence
+            {"criterion": e.criterion, "passed": e.passed, "output": e.output[-EVIDENCE_SHOWN:]}
+            for e in goal.evidence
+            if e.criterion in known
         ],
         "conflicts": list(last.verdict.conflicts[:30]) if last and last.verdict else [],
         "before_the_fork": goal.parent.get("history", []),
