@@ -56,3 +56,29 @@ def test_write_scopes_may_not_overlap(one: str, two: str, clash: bool) -> None:
 
 def test_one_subtask_may_hold_overlapping_scopes_itself() -> None:
     assert check(brief("one", "out", "out/deep"), brief("two", "other")) == []
+
+
+def test_a_scope_of_everything_overlaps_with_all_others() -> None:
+    assert check(brief("one", "."), brief("two", "out/a.md"))
+    assert check(brief("one", "."), brief("two", "."))
+    assert check(brief("one", "."), brief("two")) == []
+
+
+def test_nobody_reads_what_another_writes_in_the_same_round() -> None:
+    writer = brief("writer", "notes")
+    reader = Brief(title="reader", objective="read", inputs=("notes/a.md",))
+    assert "subtask 2 reads 'notes/a.md', which subtask 1 writes" in check(writer, reader)[0]
+    own = Brief(title="own", objective="own", inputs=("notes/a.md",), write_scope=("notes",))
+    assert check(own) == []
+
+
+def test_scopes_inside_the_boundaries_are_refused() -> None:
+    found = problems([brief("one", "law/x")], tools=set(), most=300, boundaries=["law"])
+    assert "lies in the goal's boundaries" in found[0]
+
+
+def test_the_template_is_for_each_item_that_is_open() -> None:
+    template = Brief(title="read {item}", objective="Read {item}", write_scope=("notes/{item}.md",))
+    plan = Plan(template=template, items=("a",), open_items=True)
+    assert [b.item for b in expand(plan, ["b", "a", "c"])] == ["a", "b", "c"]
+    assert [b.item for b in expand(plan.model_copy(update={"open_items": False}), ["b"])] == ["a"]
