@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pursuit.budget import used_up
@@ -129,17 +130,23 @@ def advance(
     artifacts: Mapping[str, str],
     blocker: Blocker | None,
     closed: int = 0,
+    began: Mapping[str, str] = MappingProxyType({}),
 ) -> Streak:
     """The streak after one more round; `artifacts` are paths and their hashes, `closed` counts the items done.
+
+    Where the counts begin, `began` is what there was before the round: a goal may begin with files.
 
     Progress is counted, not told: a criterion met for the first time, an item closed, a new artifact, a changed one.
     Only the first two and new artifacts count without limit; a state that was there before counts for nothing, so going
     back and forth is no progress. A blocker is the same one when its reason and text are. A round after which there is
     nothing to do but wait is neither quiet nor progress.
     """
+    if not streak.known:
+        first = _contents(began)
+        streak = streak.model_copy(update={"known": (first,), "artifacts": first, "paths": _fingerprint(began)})
     ever = set(streak.ever) | set(streak.met)
     gained = bool(set(verdict.met) - ever) or closed > streak.closed
-    paths, contents = _fingerprint(artifacts), _fingerprint(f"{p} {h}" for p, h in artifacts.items())
+    paths, contents = _fingerprint(artifacts), _contents(artifacts)
     waiting = waits(verdict) is not None
     fresh = contents != streak.artifacts and contents not in streak.known
     quiet = streak.quiet if waiting else 0 if gained or fresh else streak.quiet + 1
@@ -161,6 +168,10 @@ def advance(
         known=(*(state for state in streak.known if state != contents), contents)[-KNOWN:],
         closed=max(closed, streak.closed),
     )
+
+
+def _contents(artifacts: Mapping[str, str]) -> str:
+    return _fingerprint(f"{path} {sha256}" for path, sha256 in artifacts.items())
 
 
 def _fingerprint(lines: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from pursuit.errors import IllegalTransition, Stale
 from pursuit.models import Artifact, Brief, JobRef, Question, Stragglers, question_id
 from pursuit.state import JobState, Reason, Status
 from pursuit.store import Attempt, Change, Fence, Finished, Follow, Spent, Start, Store, Wanted
+from pursuit.store.changes import amended
 from tests.store.conftest import Clock, Driver
 
 DONE = '{"outcome": "done", "answer": "fine"}'
@@ -287,3 +288,13 @@ async def test_a_declared_wait_is_kept_and_its_plan_begins_anew(store: Store, dr
     await store.wait(again, Reason.TIMER, "the tide", 5)
     shown = await store.goal(goal)
     assert shown.waits == 1 and shown.wait_since is not None, "another look is no other wait"
+
+
+async def test_an_amendment_made_from_an_older_contract_is_made_anew(store: Store, driver: Driver) -> None:
+    goal = await driver.submit()
+    behind = amended(await store.goal(goal), Change(note="mine"))
+    await store.amend(goal, Change(note="theirs"))
+    reply = await store._scripts.run("amend", store._pair(goal), ["", *behind, "", ""])
+    assert reply[0] == "AGAIN"
+    await store.amend(goal, Change(note="mine"))
+    assert (await store.goal(goal)).contract.notes == ("theirs", "mine")

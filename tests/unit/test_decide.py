@@ -160,6 +160,15 @@ def test_alternating_between_two_states_is_no_progress() -> None:
     assert kinds == ["continue", "continue", "continue", "continue", "ask", "block"]
 
 
+def test_a_round_that_leaves_everything_as_the_goal_began_is_quiet() -> None:
+    began = {"code/a.py": "1"}
+    streak = advance(Streak(), verdict("not_met"), artifacts=began, blocker=None, began=began)
+    assert streak.quiet == 1
+    streak = advance(streak, verdict("not_met"), artifacts={"code/a.py": "2"}, blocker=None, began=began)
+    assert streak.quiet == 0
+    assert advance(streak, verdict("not_met"), artifacts=began, blocker=None).quiet == 1, "and so is going back"
+
+
 def test_items_that_are_closed_are_progress_and_opening_them_again_is_not() -> None:
     streak = Streak()
     for closed in (5, 9, 9, 5, 9):

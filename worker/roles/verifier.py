@@ -75,7 +75,14 @@ async def verify_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[
     # read again: the judge's own calls and late ones have been counted meanwhile, and a person may have amended it
     goal = await runtime.store.goal(goal.id)
     artifacts = {path: file.sha256 for path, file in merged.tree.items()}
-    streak = advance(goal.streak, verdict, artifacts=artifacts, blocker=blocker, closed=goal.items.closed)
+    streak = advance(
+        goal.streak,
+        verdict,
+        artifacts=artifacts,
+        blocker=blocker,
+        closed=goal.items.closed,
+        began={path: file.sha256 for path, file in before.items()},
+    )
     decision = decide(goal, verdict, streak)
     outcome = _outcome(goal, verdict, streak, decision)
     _commit(outcome.follow, merged, list(layers))
