@@ -69,6 +69,8 @@ class GoalView(BaseModel):
     phase: str
     revision: int
     contract_revision: int
+    #: fingerprint of the files as they were last verified
+    state: str
     #: who wrote the criteria: person, planner, or engine, where nobody did
     criteria_by: str
     #: what a person should know of this contract
@@ -197,6 +199,7 @@ def goal_view(goal: Goal, model: str) -> GoalView:
         phase=goal.phase,
         revision=goal.revision,
         contract_revision=goal.contract.revision,
+        state=goal.state,
         criteria_by=goal.contract.author,
         warnings=goal.contract.warnings(),
         criteria=[_criterion(goal, name, criterion) for name, criterion in goal.contract.named()],

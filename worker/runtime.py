@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -24,7 +25,7 @@ from pursuit.blobs import Blobs
 from pursuit.models import Artifact, Goal, JobRef, goal_of_question
 from pursuit.store import Store
 from pursuit.tree import Tree
-from worker.files.states import committed, folder_of
+from worker.files.states import States, committed, folder_of
 from worker.files.workspace import Workspace
 from worker.llm.caller import Caller
 from worker.llm.client import ChatClient
@@ -116,6 +117,7 @@ class Runtime:
     settings: Settings
     store: Store
     blobs: Blobs
+    states: States
     models: Callers
     tools: dict[str, Tool]
     app: PursuitCelery
@@ -137,6 +139,7 @@ class Runtime:
             settings=settings,
             store=store,
             blobs=blobs,
+            states=States(store, blobs),
             models=Callers(settings, store),
             tools=standard_tools(
                 commands=sandbox is not None and settings.commands == "all",
@@ -157,18 +160,30 @@ class Runtime:
 
     async def workspace(self, goal: Goal, *, begun: Sequence[Artifact] | None = None) -> Workspace:
         """The goal's committed files, to be read. Raises OutsideWorkspace for an input that isn't allowed."""
+        if begun is None:
+            return await self.layered(goal, "")
         return await self.workspace_of(goal, await committed(self.store, self.blobs, goal, begun))
 
-    async def workspace_of(self, goal: Goal, tree: Tree, *, layer: str = "") -> Workspace:
-        """These files, to be read, or, with the name of a layer, to be written on top of."""
-        home = self.settings.workspace(goal.id)
-        root = await asyncio.to_thread(folder_of, tree, home / "states", self.blobs)
+    async def layered(self, goal: Goal, layer: str) -> Workspace:
+        """The goal's committed files, to be written on top of in a layer of this name; without one, to be read."""
+        tree, root = await self.states.of(goal, self._home(goal) / "states")
+        return self._workspace(goal, tree, root, layer)
+
+    async def workspace_of(self, goal: Goal, tree: Tree) -> Workspace:
+        """These files, to be read."""
+        root = await asyncio.to_thread(folder_of, tree, self._home(goal) / "states", self.blobs)
+        return self._workspace(goal, tree, root, "")
+
+    def _home(self, goal: Goal) -> Path:
+        return self.settings.workspace(goal.id)
+
+    def _workspace(self, goal: Goal, tree: Tree, root: Path, layer: str) -> Workspace:
         space = Workspace(
             root,
             goal.inputs,
             self.settings.input_roots,
             tree=tree,
-            layer=home / "layers" / layer if layer else None,
+            layer=self._home(goal) / "layers" / layer if layer else None,
             blobs=self.blobs,
             boundaries=goal.contract.boundaries,
         )

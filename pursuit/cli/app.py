@@ -104,7 +104,7 @@ def _after_run(client: Any, goal: str, out: Path | None, output: str) -> None:
         for artifact in artifacts:
             client.download(goal, artifact["path"], out / artifact["path"])
         (out / "report.md").write_text(client.report_text(goal))
-    folder = out or local_files(goal)
+    folder = out or local_files(goal, client.goal(goal)["state"])
     if output == "table" and artifacts:
         for artifact in [a for a in artifacts if "/" not in a["path"]] or artifacts[:10]:
             print(folder / artifact["path"] if folder else artifact["path"])

@@ -90,7 +90,7 @@ def _stack() -> dict[str, Any] | None:
     return whole
 
 
-def local_files(goal: str) -> Path | None:
-    """The goal's workspace, where this machine holds it."""
-    folder = data_folder(os.environ) / "goals" / goal / "work"
-    return folder if folder.exists() else None
+def local_files(goal: str, state: str) -> Path | None:
+    """The folder with the goal's committed files, where this machine holds it. They are to be read, not written."""
+    folder = data_folder(os.environ) / "goals" / goal / "states" / state
+    return folder if state and folder.is_dir() else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,10 @@ from worker.files.workspace import place
 
 #: states of a goal that stay on a machine; jobs of a round that is over may still read the one before
 KEPT = 3
+#: trees that a process remembers
+REMEMBERED = 64
+#: the version of goals from which on subtasks write layers; before, files were committed one by one
+LAYERED = 3
 #: seconds after which a folder that was never finished is somebody's who died
 PART = 3_600.0
 
@@ -26,6 +32,34 @@ async def committed(store: Store, blobs: Blobs, goal: Goal, base: Sequence[Artif
     if base is None:
         base = read_list(blobs.text(goal.base)) if goal.base else ()
     return tree_of(base, await store.committed(goal.id))
+
+
+class States:
+    """The committed files of goals and their folders, each made ready once a process for all jobs of a round.
+
+    What is committed changes with a verification only, so the round and the state at the last one name it.
+    """
+
+    def __init__(self, store: Store, blobs: Blobs) -> None:
+        self._store, self._blobs = store, blobs
+        self._kept: OrderedDict[tuple[object, ...], asyncio.Task[tuple[Tree, Path]]] = OrderedDict()
+
+    async def of(self, goal: Goal, states: Path) -> tuple[Tree, Path]:
+        """The files, and a folder that holds them. Raises KeyError where a blob is gone."""
+        if goal.version < LAYERED:
+            return await self._load(goal, states)
+        key = (goal.id, goal.round, goal.state, goal.base, goal.generation)
+        task = self._kept.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result()[1].is_dir())):
+            task = self._kept[key] = asyncio.ensure_future(self._load(goal, states))
+        self._kept.move_to_end(key)
+        while len(self._kept) > REMEMBERED:
+            self._kept.popitem(last=False)
+        return await asyncio.shield(task)
+
+    async def _load(self, goal: Goal, states: Path) -> tuple[Tree, Path]:
+        tree = await committed(self._store, self._blobs, goal)
+        return tree, await asyncio.to_thread(folder_of, tree, states, self._blobs)
 
 
 def folder_of(tree: Tree, states: Path, blobs: Blobs) -> Path:

@@ -8,7 +8,7 @@ from config.crashpoints import crash_point
 from pursuit.models import Blocker, Brief, Digest, Entry, Goal, JobRef
 from pursuit.state import JobState
 from pursuit.store import Attempt, Follow
-from worker.files.states import committed
+from worker.files.states import LAYERED
 from worker.files.workspace import OutsideWorkspace, Workspace, Written
 from worker.llm.model import Garbled, Rejected
 from worker.prompts import fence, prompt
@@ -26,8 +26,7 @@ ALWAYS = ("ask_person", "read_output")
 async def carry_out(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Loop[Digest] | None, Outcome]:
     """Works on the brief until its digest is in. What the model can't do becomes a failed digest."""
     brief = Brief.model_validate_json(attempt.brief)
-    tree = await committed(runtime.store, runtime.blobs, goal)
-    workspace = await runtime.workspace_of(goal, tree, layer=f"{attempt.ref.job}-{attempt.nonce[:12]}")
+    workspace = await runtime.layered(goal, f"{attempt.ref.job}-{attempt.nonce[:12]}")
     try:
         return await _carry_out(runtime, attempt, goal, brief, workspace)
     finally:
@@ -122,7 +121,7 @@ def _outcome(ref: JobRef, goal: Goal, brief: Brief, workspace: Workspace, digest
         "artifacts": [file.path for file in layer if file.sha256],
     }
     follow = Follow(layer=layer, events=[("subtask.finished", "subagent", said)])
-    if goal.version < 3:
+    if goal.version < LAYERED:
         # its verification may be done by a worker of the version before, which knows no layers
         follow = Follow(artifacts=layer, events=follow.events)
     elif brief.item and digest.outcome == "done" and layer:

@@ -42,7 +42,9 @@ if follow.draft and cjson.decode(get('contract')).revision == follow.draft.from 
 end
 if follow.layer then
     redis.call('HSET', goal .. ':layers', job, follow.layer)
-    for _, file in ipairs(cjson.decode(follow.layer)) do event('artifact.written', 'subagent', file) end
+    for _, file in ipairs(cjson.decode(follow.layer)) do
+        if file.sha256 ~= '' then event('artifact.written', 'subagent', file) end
+    end
 end
 for key, jobs in pairs({layers = follow.merged or {}, late = follow.heard or {}}) do
     if #jobs > 0 then redis.call('HDEL', goal .. ':' .. key, unpack(jobs)) end
