@@ -235,6 +235,7 @@ class Wait(Lenient):
     goal: str = Field("", max_length=60, description="goal: waits until that goal has come to its end")
     most_seconds: int = Field(86_400, ge=1, le=604_800, description="after which it is waited for no longer")
     why: str = Field("", max_length=500)
+    by: Literal["person", "model"] = Field("model", description="set by the server: who asked for it")
 
     def problem(self) -> str:
         """What is missing, in words; '' when it can be waited for."""

@@ -19,6 +19,9 @@ from pursuit.store import Change, Parent
 
 router = APIRouter(tags=["goals"])
 
+#: rounds before a fork that its planner hears of
+HISTORY = 20
+
 
 class Accept(Frozen):
     """Why a person takes it as it is."""
@@ -99,7 +102,7 @@ async def fork(here: Here, goal: str, body: Fork, response: Response, key: Key =
         imported=source.imported,
         commits=source.commits,
         contract=contract.model_copy(update={"revision": 1}),
-        history=tuple(_told(record) for record in rounds[:number]),
+        history=tuple(_told(record) for record in rounds[:number][-HISTORY:]),
     )
     submission = Submission(
         objective=source.contract.objective,

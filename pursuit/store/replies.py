@@ -153,7 +153,7 @@ def new_fields(goal: str, submission: Submission, retention_seconds: int, parent
         "straggler_then": late.then,
     }
     if wait:
-        fields["wait"] = wait.model_dump_json()
+        fields["wait"] = wait.model_copy(update={"by": "person"}).model_dump_json()
     if parent:
         fields["parent"] = parent.model_dump_json(exclude={"base", "imported", "commits", "contract"})
         fields |= {"base": parent.base, "imported": parent.imported, "commits": json.dumps(parent.commits)}

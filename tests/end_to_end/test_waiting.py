@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from pursuit.client import Client
 from tests.end_to_end.play import by_role, goal_of, one_file, plan, says_wait, subtask, writer
 from tests.end_to_end.test_judging import Site, site
@@ -16,18 +12,7 @@ __all__ = ["site"]
 THERE = [{"text": "there", "check": {"kind": "file", "path": "out.md"}}]
 
 
-@pytest.fixture
-def private(tmp_path_factory: pytest.TempPathFactory, model: ScriptedModel) -> Iterator[House]:
-    """A house whose workers may reach this machine."""
-    house = House(tmp_path_factory.mktemp("private"), model_url=model.url, workers=1, PURSUIT_FETCH_PRIVATE="true")
-    house.start()
-    yield house
-    house.stop()
-
-
-def test_a_goal_waits_for_an_address_and_asks_no_model_meanwhile(
-    private: House, model: ScriptedModel, site: str
-) -> None:
+def test_a_goal_waits_for_an_address_and_asks_no_model_meanwhile(house: House, model: ScriptedModel, site: str) -> None:
     waited: list[str] = []
 
     def planner(call: Call) -> Answer:
@@ -36,18 +21,18 @@ def test_a_goal_waits_for_an_address_and_asks_no_model_meanwhile(
 
     model.on("[address]", by_role(planner=planner, worker=writer()))
     wait = {"kind": "http", "url": site, "seconds": 1, "why": "the service to be up"}
-    goal = private.submit("Begin when it is up [address]", criteria=THERE, wait_for=wait)
-    shown = private.until(goal, "waiting")
+    goal = house.submit("Begin when it is up [address]", criteria=THERE, wait_for=wait)
+    shown = house.until(goal, "waiting")
     assert shown["reason"] == "probe" and "the service to be up" in shown["now"]
     eventually(lambda: Site.asked >= 3)
-    shown = private.goal(goal)
+    shown = house.goal(goal)
     assert model.calls["[address]"] == 0 and shown["usage"]["steps"] == 0
     assert "status 503" in shown["detail"]
     Site.up.set()
-    private.until(goal)
+    house.until(goal)
     assert "came about: the service to be up" in waited[0]
-    audit_events(private.events(goal))
-    private.audit(goal)
+    audit_events(house.events(goal))
+    house.audit(goal)
 
 
 def test_a_planner_lets_the_goal_wait_for_a_time_and_plans_on_when_it_is_over(
@@ -103,3 +88,18 @@ def test_a_model_that_only_ever_waits_is_refused_what_is_no_wait(house: House, m
     goal = house.submit("Wait for a command [no wait]", criteria=THERE)
     blocked = house.until(goal, "blocked")
     assert blocked["reason"] == "configuration" and "runs no commands of models" in blocked["detail"]
+
+
+def test_a_model_cannot_wait_for_what_only_people_may_reach(house: House, model: ScriptedModel, site: str) -> None:
+    told: list[str] = []
+
+    def planner(call: Call) -> Answer:
+        told.append(str(goal_of(call)["waited"]))
+        if len(told) == 1:
+            return says_wait(kind="http", url=site, seconds=1, most_seconds=1, by="person")
+        return plan(subtask("write it", write_scope=["out.md"]))
+
+    model.on("[reach]", by_role(planner=planner, worker=writer()))
+    Site.up.set()
+    house.until(house.submit("Reach in [reach]", criteria=THERE))
+    assert "not a public address" in told[1] and Site.asked == 0

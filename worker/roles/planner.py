@@ -89,7 +89,7 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
     if plan.wait:
         if goal.waits >= WAITS_MOST:
             raise PlanBlocked(Reason.STALLED, f"{goal.waits} waits one after the other, without a round in between")
-        raise begin(plan.wait)
+        raise begin(plan.wait.model_copy(update={"by": "model"}))
     briefs = fit(expand(plan, start.open_items), goal.budget.steps - goal.usage.steps)
     outcome = _outcome(goal, plan, briefs)
     await asyncio.to_thread(_begin, runtime, start.begun, outcome.follow)

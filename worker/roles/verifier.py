@@ -199,7 +199,7 @@ def _outcome(goal: Goal, verdict: Verdict, streak: Streak, decision: Decision) -
             follow.round, follow.jobs = plan.round, [(plan, None)]
     match decision:
         case WaitFor(wait=wait):
-            follow.set |= {"wait": wait.model_dump_json(), "wait_since": ""}
+            follow.set |= {"wait": wait.model_copy(update={"by": "model"}).model_dump_json(), "wait_since": ""}
         case Ask(question=text):
             following, follow.ask = None, _engine_question(goal, plan, text)
         case NextRound() | Complete() | Block():

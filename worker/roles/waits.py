@@ -61,7 +61,9 @@ async def _look(runtime: Runtime, goal: Goal, wait: Wait, workspace: Workspace) 
     if wait.kind == "http":
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                response, _ = await request(wait.url, private=runtime.settings.fetch_private)
+                # a person may wait for their own machine, a model for public addresses only
+                private = runtime.settings.fetch_private or wait.by == "person"
+                response, _ = await request(wait.url, private=private)
         except (ToolError, TimeoutError) as error:
             return str(error)[:300] or "no answer in time", False
         return f"status {response.status_code}", response.status_code < 400
