@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from pursuit.blobs import Blobs
 from pursuit.models import Artifact
 from pursuit.tree import Tree
-from worker.files.states import folder_of
+from worker.files.states import folder_of, tidy
 from worker.files.workspace import OutsideWorkspace, Workspace, Written
 
 
@@ -110,6 +112,19 @@ def test_a_state_is_made_once_whoever_asks(tmp_path: Path, tree: Tree, blobs: Bl
         more = tree | {"n": tree["law/x"].model_copy(update={"path": f"n{n}", "sha256": blobs.put(f"{n}".encode())})}
         folder_of({f.path: f for f in more.values()}, tmp_path / "states", blobs)
     assert len(list((tmp_path / "states").iterdir())) == 3, "older ones go"
+
+
+def test_what_dead_workers_left_is_tidied_up_but_for_what_may_be_late(tmp_path: Path) -> None:
+    for name in ("r1-001-dead", "r2-001-late", "r3-001-now", "other"):
+        (tmp_path / "layers" / name).mkdir(parents=True)
+    for name, age in (("check-old", 4_000), ("check-now", 0)):
+        copy = tmp_path / "checks" / name
+        copy.mkdir(parents=True)
+        os.utime(copy, (time.time() - age, time.time() - age))
+    tidy(tmp_path, 2)
+    assert sorted(path.name for path in (tmp_path / "layers").iterdir()) == ["other", "r2-001-late", "r3-001-now"]
+    assert [path.name for path in (tmp_path / "checks").iterdir()] == ["check-now"]
+    tidy(tmp_path / "nothing", 2)
 
 
 def test_a_file_and_a_folder_of_one_name_are_told_apart(tmp_path: Path, tree: Tree, blobs: Blobs) -> None:

@@ -95,6 +95,21 @@ def fill(folder: Path, tree: Tree, blobs: Blobs, *, link: bool = False) -> None:
         place(blob, target, executable=file.executable)
 
 
+def tidy(home: Path, before_round: int) -> None:
+    """Removes what workers that died have left of a goal on this machine: layers of rounds before this, old copies."""
+    left = []
+    for layer in (home / "layers").glob("r*-*"):
+        number = layer.name.partition("-")[0][1:]
+        if number.isdigit() and int(number) < before_round:
+            left.append(layer)
+    for copy in (home / "checks").glob("check-*"):
+        with contextlib.suppress(OSError):
+            if copy.stat().st_mtime < time.time() - PART:
+                left.append(copy)
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _prune(states: Path) -> None:
     """Other workers may do the same just now, so anything may be gone already."""
     ages: dict[Path, float] = {}

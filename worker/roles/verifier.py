@@ -16,7 +16,7 @@ from pursuit.state import JobState, Reason
 from pursuit.store import Attempt, Follow
 from pursuit.tree import Merged, fingerprint, listed, merge
 from worker.files.branches import commit_round
-from worker.files.states import committed
+from worker.files.states import committed, tidy
 from worker.recording import verdict_of
 from worker.roles.checks import ground_of, run_checks
 from worker.roles.closing import closing_report
@@ -85,6 +85,9 @@ async def verify_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[
     )
     decision = decide(goal, verdict, streak)
     outcome = _outcome(goal, verdict, streak, decision)
+    # who is late may still work in the layer of the round before
+    last = goal.round + 1 if isinstance(decision, Complete) else goal.round - 1
+    await asyncio.to_thread(tidy, runtime.settings.workspace(goal.id), last)
     _commit(outcome.follow, merged, list(layers))
     if isinstance(decision, Block) and decision.reason is Reason.BUDGET:
         outcome.follow.set["closing"] = await closing_report(runtime, attempt, goal)
