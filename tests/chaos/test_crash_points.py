@@ -26,6 +26,19 @@ API = {
     "after_command_before_reply",
     "after_answer_before_publish",
 }
+#: these are killed by `make test`, one of each kind of arrow; all of them by `make chaos`
+FIRST = {
+    "message_taken",
+    "after_answer_before_journal",
+    "after_tools_before_journal",
+    "after_checks_before_judge",
+    "after_artifacts_before_finish",
+    "after_finish_before_publish",
+    "before_round_is_sent",
+    "after_wait",
+    "after_sweep_before_publish",
+    "after_blob_before_compact",
+}
 #: needs a tool of its own: tests/end_to_end/test_tools_and_effects.py
 ELSEWHERE = {"after_start_of_tool"}
 ROOT = Path(__file__).parents[2]
@@ -101,7 +114,13 @@ def finish(house: House, goal: str, script: Script) -> None:
     assert house.goal(goal)["usage"]["steps"] == len(script.calls)
 
 
-@pytest.mark.parametrize("point", sorted(set(POINTS) - API - ELSEWHERE))
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, marks=() if point in FIRST else pytest.mark.long)
+        for point in sorted(set(POINTS) - API - ELSEWHERE)
+    ],
+)
 def test_a_worker_killed_there_costs_time_and_nothing_else(house: House, model: ScriptedModel, point: str) -> None:
     script = Script(point)
     model.on(f"[{point}]", script)

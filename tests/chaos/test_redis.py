@@ -164,6 +164,7 @@ def _post(house: House) -> httpx.Response | None:
         return None
 
 
+@pytest.mark.long
 def test_15_memory_runs_out_in_the_middle_of_a_goal(make_house: MakeHouse, model: ScriptedModel) -> None:
     house = make_house()
     calls = Calls(model, "[full]")

@@ -108,6 +108,7 @@ def test_19_a_worker_whose_clock_is_ten_minutes_off(make_house: MakeHouse, model
     assert started == {"600", "-600"}
 
 
+@pytest.mark.long
 def test_20_a_redis_that_hangs_for_less_than_a_lease_costs_nobody_a_job(
     make_house: MakeHouse, model: ScriptedModel
 ) -> None:
@@ -124,6 +125,7 @@ def test_20_a_redis_that_hangs_for_less_than_a_lease_costs_nobody_a_job(
     assert count(events, "job.lost") == 0
 
 
+@pytest.mark.long
 def test_21_nobody_sweeps_for_a_while(make_house: MakeHouse, model: ScriptedModel) -> None:
     house = make_house()
     calls = Calls(model, "[nobody]")
@@ -137,6 +139,8 @@ def test_21_nobody_sweeps_for_a_while(make_house: MakeHouse, model: ScriptedMode
     completed(house, goal, calls)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("newer_does", ["rounds", pytest.param("subtasks", marks=pytest.mark.long)])
 def test_24_two_versions_of_workers_side_by_side(make_house: MakeHouse, model: ScriptedModel, newer_does: str) -> None:
     """Workers of this version and of the next serve the same queues; what the next took up, this one leaves to it."""
