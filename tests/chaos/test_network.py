@@ -36,6 +36,8 @@ def test_10_replies_are_lost_after_the_script_was_carried_out(
     proxied: tuple[House, Proxy], model: ScriptedModel
 ) -> None:
     house, proxy = proxied
+    # a worker that has yet to connect would lose the reply to each of its tries, and the goal would wait for that alone
+    eventually(lambda: all("ready." in house.log(name) for name in ("rounds", "subagents1")), seconds=30)
     calls = Calls(model, "[unheard]")
     model.delay = 0.2
     goal = house.submit("Ask twice [unheard]", inputs=[house.items(30)])

@@ -103,7 +103,7 @@ def test_workers_with_folders_of_their_own_share_blobs_through_any_filesystem(
             return reads(*(f"part {n}.md" for n in range(6)))
         if call.turn == 1:
             texts = [str(m["content"]) for m in call.messages if m["role"] == "tool"]
-            return says("", write("whole.md", " ".join(texts)))
+            return says("", write("whole.md", " ".join(sorted(texts))))
         return digest("whole")
 
     def planner(call: Call) -> Answer:
