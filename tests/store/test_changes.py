@@ -141,6 +141,21 @@ async def test_with_its_quorum_a_round_gives_the_rest_a_while_and_then_cuts_it(
     assert await store.audit(goal) == []
 
 
+async def test_nobody_is_late_while_the_goal_is_paused(store: Store, driver: Driver, clock: Clock) -> None:
+    goal, _, slow = await hurried(store, driver, clock)
+    verify = JobRef.of(goal, 1, "verify")
+    await store.pause(goal)
+    await store.release(slow)
+    assert (await store.goal(goal)).status is Status.PAUSED
+    clock.forward(5_000)
+    await store.resume(goal)
+    assert await store.start(verify) is Start.BUSY, "its sixty seconds are not over"
+    clock.forward(59)
+    assert verify not in await driver.due()
+    clock.forward(2)
+    assert verify in await driver.due() and isinstance(await store.start(verify), Attempt)
+
+
 async def test_what_comes_too_late_is_refused(store: Store, driver: Driver, clock: Clock) -> None:
     goal, _, slow = await hurried(store, driver, clock)
     clock.forward(61)
@@ -162,9 +177,11 @@ async def test_the_first_of_two_twins_counts(store: Store, driver: Driver, clock
     goal, refs, slow = await hurried(store, driver, clock, then="hedge")
     verify, twin = JobRef.of(goal, 1, "verify"), JobRef.of(goal, 1, "006")
     await driver.do(refs[4])
+    assert await store.start(verify) is Start.BUSY, "a message that comes early moves nothing"
     for _ in range(4):
         clock.forward(10)
         await store.beat([slow])
+    assert verify in await driver.due()
     assert await store.start(verify) is Start.BUSY and await store.start(verify) is Start.BUSY
     assert twin in await driver.due() and (await store.goal(goal)).tally.total == 6
     await driver.audit(goal)

@@ -139,10 +139,16 @@ local function fruitless(job, record)
     return record.limited and before or before + 1, length
 end
 
+-- How long the goal has been running, in ms: while it is paused or waits, nobody is late.
+local function ran()
+    local since = get('status') == 'running' and get('running_since')
+    return tonumber(get('used_ms') or 0) + (since and now - tonumber(since) or 0)
+end
+
 -- Whether a job's round has its quorum, so that it should come to an end.
 local function hurried(job)
     local at = get('hurry_at:' .. round_of(job))
-    return at and now >= tonumber(at) and 1 or 0
+    return at and ran() >= tonumber(at) and 1 or 0
 end
 
 -- Events: a gapless number, the time, who did it, and JSON data.
@@ -278,7 +284,7 @@ local function hurry(round)
     local usual = spans[math.ceil(0.95 * #spans)] or 0
     local patience = math.max(tonumber(get('straggler_least')), usual * tonumber(get('straggler_factor')))
     local half = get('straggler_then') == 'hedge' and 0.5 or 1
-    set('patience', ms(patience), 'hurry_at:' .. round, ms(now + patience / 2), 'cut_at:' .. round, ms(now + patience))
+    set('patience', ms(patience), 'hurry_at:' .. round, ms(ran() + patience / 2), 'cut_at:' .. round, ms(ran() + patience))
     open_job('r' .. round .. '-verify', ms(now + patience * half))
     event('round.quorum', 'engine', {round = tonumber(round), left = left, usual_seconds = usual / 1000, seconds = patience / 1000})
     return 0
@@ -321,14 +327,18 @@ end
 
 -- What becomes of those that are late when somebody takes up a verification ahead of its time. True: none is open any more.
 local function last_call(round, lease)
-    local cut_at, verify = tonumber(get('cut_at:' .. round)), 'r' .. round .. '-verify'
-    if not cut_at or now < tonumber(get('hurry_at:' .. round)) then return false end
+    local cut_at, verify, clock = tonumber(get('cut_at:' .. round)), 'r' .. round .. '-verify', ran()
+    if not cut_at then return false end
+    local half = tonumber(get('hurry_at:' .. round))
+    local next_at = clock < half and get('straggler_then') == 'hedge' and half or cut_at
+    if clock < cut_at then attend(verify, ms(now + next_at - clock)) end
+    if clock < half then return false end
     local late = {}
     for _, job in ipairs(redis.call('SMEMBERS', goal .. ':open')) do
         if kind_of(job) == 'subtask' then late[#late + 1] = job end
     end
     table.sort(late)
-    if now >= cut_at then
+    if clock >= cut_at then
         for _, job in ipairs(late) do
             local record = load(job)
             if record.state == 'leased' then record.late = now + math.max(tonumber(get('patience')), 4 * lease) else record.owner = nil end
@@ -358,7 +368,6 @@ local function last_call(round, lease)
             end
         end
     end
-    attend(verify, ms(cut_at))
     return false
 end
 
