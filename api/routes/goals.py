@@ -15,7 +15,7 @@ from api.state import Here, State
 from api.views import CommandView, GoalPage, GoalView, goal_view
 from config.crashpoints import crash_point
 from pursuit.contract import Criterion, Frozen, Wait
-from pursuit.errors import InvalidField
+from pursuit.errors import InvalidField, NotFound
 from pursuit.models import (
     AddBudget,
     Goal,
@@ -63,6 +63,8 @@ class Guide(Frozen):
 async def submit(here: Here, submission: Submission, response: Response, key: Key = None) -> GoalView:
     """Saves a goal; 201 is answered once it is durable. The same Idempotency-Key gives the same goal."""
     check_commands(here, submission.criteria, submission.wait_for)
+    if submission.after_goal:
+        await _known(here, submission.after_goal)
     request = hashlib.sha256(submission.model_dump_json().encode()).hexdigest()
     crash_point("before_submit")
     goal, new = await here.store.submit(submission, key=key, request=request)
@@ -74,6 +76,15 @@ async def submit(here: Here, submission: Submission, response: Response, key: Ke
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/goals/{goal}"
     return goal_view(await here.store.goal(goal), here.model)
+
+
+async def _known(here: State, goal: str) -> None:
+    try:
+        await here.store.goal(goal)
+    except NotFound as error:
+        raise InvalidField(
+            str(error), errors=[{"field": "after_goal", "problem": str(error)}], action="Name a goal that is there."
+        ) from error
 
 
 def check_commands(here: State, criteria: Sequence[Criterion], wait: Wait | None = None) -> None:

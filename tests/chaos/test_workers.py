@@ -48,9 +48,10 @@ def test_09_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(
 ) -> None:
     house = make_house()
     calls = Calls(model, "[zombie]")
-    model.delay = 0.4
+    model.delay = 0.8
     goal = house.submit("Zombies [zombie]", inputs=[house.items(40)])
-    eventually(lambda: finished(house, goal) > 3, seconds=30)
+    # all are at their second step then, which takes another 0.8 seconds
+    eventually(lambda: count(house.events(goal), "subtask.step") > 8, seconds=30)
     house.kill("subagents1", signal.SIGSTOP)
     eventually(lambda: count(house.events(goal), "job.lost"), seconds=20)
     time.sleep(1)

@@ -8,7 +8,7 @@ import pytest
 
 from pursuit.client import Client
 from tests.end_to_end.play import Part, brief_of, by_role, digest, goal_of, one_file, plan, reads, subtask, write
-from tests.house import House, audit_events, paid_by
+from tests.house import House, audit_events, eventually, paid_by
 from tests.scripted import Answer, Call, ScriptedModel, says
 
 NEVER = [
@@ -55,6 +55,18 @@ def test_a_goal_that_gets_nowhere_is_stopped_whatever_the_model_does(
     assert house.goal(goal)["usage"]["steps"] == calls, "and then nothing more is asked of the model"
     audit_events(house.events(goal))
     house.audit(goal)
+
+
+def test_a_person_may_say_stop_and_no_model_is_asked_again(house: House, model: ScriptedModel, client: Client) -> None:
+    model.on("[stop]", by_role(planner=one_file(), worker=boasting))
+    goal = house.submit("Go left and right [stop]", criteria=NEVER)
+    house.until(goal, "blocked")
+    calls = model.calls["[stop]"]
+    (question,) = [q for q in client.inbox() if q["goal"] == goal]
+    client.answer(question["id"], "Stop.")
+    shown = house.until(goal, "blocked")
+    eventually(lambda: house.goal(goal)["reason"] == "stalled")
+    assert "a person said to stop" in house.goal(goal)["detail"] and model.calls["[stop]"] == calls, shown["detail"]
 
 
 def test_after_quiet_rounds_the_planner_is_told_and_another_model_works(

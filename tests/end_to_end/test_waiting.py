@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pursuit.client import Client
+from pursuit.errors import InvalidField
 from tests.end_to_end.play import by_role, goal_of, one_file, plan, says_wait, subtask, writer
 from tests.end_to_end.test_judging import Site, site
 from tests.house import House, audit_events, eventually
@@ -81,6 +84,11 @@ def test_a_goal_begins_after_another_has_come_to_its_end(house: House, model: Sc
     assert model.calls["[second]"] == 0
     client.accept(first)
     house.until(second, seconds=30)
+
+
+def test_a_goal_to_wait_for_must_be_there(client: Client) -> None:
+    with pytest.raises(InvalidField, match="no goal"):
+        client.submit({"objective": "x", "after_goal": "goal_01JDXNEVERWASTHERE00000000"})
 
 
 def test_a_model_that_only_ever_waits_is_refused_what_is_no_wait(house: House, model: ScriptedModel) -> None:

@@ -102,7 +102,7 @@ MUTANTS = (
     Mutant("what has not begun is accepted", LUA + "accept.lua", " or status == 'queued' or not get('started_at')", ""),
     Mutant("stragglers are cut at once", LUA + "_lib.lua", "    if not cut_at then return false end\n", "    if not cut_at then return false end if get('straggler_then') == 'cut' then cut_at = 0 end\n"),
     Mutant("stragglers are never cut", LUA + "_lib.lua", "    if clock >= cut_at then\n", "    if false then\n"),
-    Mutant("what comes late is thrown away", LUA + "finish.lua", "    redis.call('HSET', goal .. ':late', job, get('round'))\n", ""),
+    Mutant("what comes late is thrown away", LUA + "_lib.lua", "    redis.call('HSET', goal .. ':late', job, get('round'))\n", ""),
     Mutant("late work may come years later", LUA + "_lib.lua", "and now < (record.late or 0)", ""),
     Mutant("late calls hold the budget for ever", LUA + "_lib.lua", "    if record.state == 'cut' then wanted = nil end", "    --"),
     Mutant("both twins count", LUA + "_lib.lua", "    if twin and not twin.ended then", "    if false then"),

@@ -20,7 +20,7 @@ from worker.roles.agent import Assignment, Loop, OutOfBudget
 from worker.roles.closing import closing_report
 from worker.roles.outcome import Outcome
 from worker.roles.replaying import converse
-from worker.roles.view import OTHER_MODEL, planner_view
+from worker.roles.view import OTHER_MODEL, STOP, planner_view, stalled_question
 from worker.roles.waits import WAITS_MOST, begin, refused, waited
 from worker.runtime import Runtime
 from worker.tools import Effect
@@ -98,6 +98,7 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
 
 
 async def _start(runtime: Runtime, attempt: Attempt, goal: Goal) -> Start:
+    await _stop_if_told(runtime, goal)
     begun: Begun | None = None
     if not goal.base and any(item.edit for item in goal.inputs):
         begun = await asyncio.to_thread(import_inputs, goal, runtime.settings.input_roots, runtime.blobs)
@@ -111,6 +112,13 @@ async def _start(runtime: Runtime, attempt: Attempt, goal: Goal) -> Start:
         late=list(await runtime.store.late(goal.id)),
         waited=said,
     )
+
+
+async def _stop_if_told(runtime: Runtime, goal: Goal) -> None:
+    """A person who was asked how to go on may say that it shouldn't; no model is asked then."""
+    asked = {q.id: q.answer for q in await runtime.store.questions(goal.id)}
+    if (asked.get(stalled_question(goal.id, goal.round - 1)) or "").strip().lower().rstrip(".!") == STOP:
+        raise PlanBlocked(Reason.STALLED, "a person said to stop here")
 
 
 def _review(runtime: Runtime, goal: Goal, plan: Plan, start: Start, tools: set[str]) -> list[str]:

@@ -22,6 +22,7 @@ from worker.roles.checks import ground_of, run_checks
 from worker.roles.closing import closing_report
 from worker.roles.judge import Judged, judge
 from worker.roles.outcome import Outcome
+from worker.roles.view import STOP, stalled_question
 from worker.runtime import Runtime
 from worker.tools.registry import NeedsAnswer
 
@@ -213,10 +214,10 @@ def _outcome(goal: Goal, verdict: Verdict, streak: Streak, decision: Decision) -
 
 def _engine_question(goal: Goal, plan: JobRef, text: str) -> Question:
     return Question(
-        id=question_id(goal.id, f"stalled{goal.round}"),
+        id=stalled_question(goal.id, goal.round),
         goal=goal.id,
         job=plan.job,
         text=text,
-        options=("go on", "stop"),
+        options=("go on", STOP),
         asked_at=datetime.now(UTC),
     )

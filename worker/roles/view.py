@@ -9,6 +9,7 @@ from pursuit.models import (
     Digest,
     Goal,
     input_name,
+    question_id,
 )
 from pursuit.store import Store
 
@@ -29,6 +30,15 @@ ADVICE = {
     2: "Two rounds moved nothing. Question what was assumed: look at the evidence itself and begin somewhere else.",
     3: "Three rounds moved nothing, and a person was asked; see `answers`. One more such round stops the goal.",
 }
+
+
+#: the answer that ends a goal which gets nowhere
+STOP = "stop"
+
+
+def stalled_question(goal: str, round_number: int) -> str:
+    """The engine's question after quiet rounds, by the round that was verified last."""
+    return question_id(goal, f"stalled{round_number}")
 
 
 def contract_view(contract: Contract) -> dict[str, Any]:

@@ -325,6 +325,15 @@ function conclude(job, record, state, result, grace)
     return 1
 end
 
+-- A job that its round went on without has its result after all: the next plan reads it.
+local function come_late(job, record, state, result)
+    record.state, record.late = state, nil
+    save(job, record)
+    redis.call('HSET', goal .. ':results:' .. round_of(job), job, result)
+    redis.call('HSET', goal .. ':late', job, get('round'))
+    event('subtask.late', 'subagent', {subtask = job})
+end
+
 -- What becomes of those that are late when somebody takes up a verification ahead of its time. True: none is open any more.
 local function last_call(round, lease)
     local cut_at, verify, clock = tonumber(get('cut_at:' .. round)), 'r' .. round .. '-verify', ran()

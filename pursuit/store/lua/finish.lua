@@ -54,12 +54,8 @@ if follow.closes and redis.call('HGET', goal .. ':items', follow.closes) == '' t
     redis.call('HSET', goal .. ':items', follow.closes, job)
     count('items_closed', 1)
 end
-if record.state == 'cut' then -- late, but here: the next plan reads it
-    record.state, record.late = ARGV[4], nil
-    save(job, record)
-    redis.call('HSET', goal .. ':results:' .. round, job, ARGV[5])
-    redis.call('HSET', goal .. ':late', job, get('round'))
-    event('subtask.late', 'subagent', {subtask = job})
+if record.state == 'cut' then
+    come_late(job, record, ARGV[4], ARGV[5])
     return {'FIRST', 0, status}
 end
 local last = conclude(job, record, ARGV[4], ARGV[5], tonumber(ARGV[8]))
