@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from benchmarks.engine import open_round, redis_server, store_at, take
-from pursuit.models import Entry, JobRef
+from pursuit.models import Artifact, Entry, JobRef, Stragglers, Submission
 from pursuit.state import JobState
-from pursuit.store import Follow, Spent, Store, compact_rounds
+from pursuit.store import Change, Follow, Spent, Store, compact_rounds
 from pursuit.store.scripts import FLAGGED, SCRIPTS
 
 ROUNDS, WIDTH = 13, 300
+DIGEST = '{"outcome": "done", "answer": "fine"}'
 
 
 async def main() -> None:
@@ -48,11 +50,15 @@ async def _life(store: Store) -> None:
             await store.journal(attempt, 0, [Entry(kind="answer", body={"text": "x" * 300})], call=Spent())
             await store.beat([attempt])
             if number < ROUNDS:
-                await store.finish(attempt, JobState.DONE, '{"outcome": "done", "answer": "fine"}')
+                layer = [Artifact(path=f"{ref.job}.md", sha256="f" * 64, size=1, round=number, subtask=ref.job)]
+                await store.finish(attempt, JobState.DONE, DIGEST, Follow(layer=layer))
         if number < ROUNDS:
             verify = await take(store, JobRef.of(goal, number, "verify"))
             following = Follow(jobs=[(JobRef.of(goal, number + 1, "plan"), None)], round=number + 1)
+            layers = await store.layers(goal)
+            following.artifacts, following.merged = [file for layer in layers.values() for file in layer], list(layers)
             await store.finish(verify, JobState.DONE, "{}", following)
+    await store.amend(goal, Change(note="and mind the step"))
     await store.guide(goal, "mind the gap")
     await store.audit(goal)
     await store.audit(goal, repair=True)
@@ -63,3 +69,17 @@ async def _life(store: Store) -> None:
     await store.sweep(refs)
     await compact_rounds(store, await store.goal(goal), lambda text: "blob")
     await store.cancel(goal)
+    await _stragglers(store)
+
+
+async def _stragglers(store: Store) -> None:
+    """The widest cut there is: half of 300 at once."""
+    late = Stragglers(quorum=0.5, factor=0.1, least_seconds=1)
+    goal, _ = await store.submit(Submission(objective="Measure a cut", stragglers=late))
+    _, refs = await open_round(store, WIDTH, 1, goal)
+    attempts = [await take(store, ref) for ref in refs]
+    for attempt in attempts[: WIDTH // 2]:
+        await store.finish(attempt, JobState.DONE, DIGEST)
+    await asyncio.sleep(1.2)
+    await take(store, JobRef.of(goal, 1, "verify"))
+    await store.accept(goal)
