@@ -17,7 +17,8 @@ run: $(VENV)/installed ## run the example goal: a swarm audits this Python envir
 	$(BIN)/pursuit run --file examples/audit/goal.yaml --input env=$(VENV) --out results/audit
 
 test: $(VENV)/installed ## run the tests
-	$(BIN)/python -m pytest tests/chaos tests/end_to_end
+	@# real time, real processes: a machine that stands still for a moment gets a second try, which is shown
+	$(BIN)/python -m pytest --reruns 1 tests/chaos tests/end_to_end
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/store tests/simulation tests/mutants tests/upgrade
 
 simulate: $(VENV)/installed ## the simulator over SEEDS=10000 seeds, from FROM=1 on

@@ -60,10 +60,12 @@ def test_09_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(
     assert count(events, "job.lost") > 0
 
 
+@pytest.mark.timeout(100)
 def test_16_a_task_that_kills_every_worker_is_buried_and_its_round_goes_on(
     make_house: MakeHouse, model: ScriptedModel
 ) -> None:
-    house = make_house(workers=1, PURSUIT_ATTEMPTS="3")
+    # leases longer than a worker takes to start, or all that died with it would come back at the same moment each time
+    house = make_house(workers=1, PURSUIT_ATTEMPTS="3", PURSUIT_LEASE="6", PURSUIT_REDISPATCH="5")
     deaths = []
 
     def poison(call: Call) -> None:
@@ -83,7 +85,7 @@ def test_16_a_task_that_kills_every_worker_is_buried_and_its_round_goes_on(
     goal = house.submit("Swallow [poison]", inputs=[house.items(4)])
     supervisor.start()
     try:
-        events = completed(house, goal, seconds=60)
+        events = completed(house, goal, seconds=90)
     finally:
         over.set()
         supervisor.join()
