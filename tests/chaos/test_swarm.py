@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -96,7 +97,9 @@ def test_paid_calls_are_the_distinct_steps_exactly(
     # a call made twice was in flight, or its answer on the way to the journal, when a worker was killed
     again = {name: calls for name, calls in ledger.calls.items() if len(calls) > 1}
     for name, calls in again.items():
-        for began, ended in sorted(calls)[:-1]:
-            assert any(began - 0.1 <= kill <= ended + 1.5 for kill in kills), name
+        # a killed worker stands between the two, so the first was never recorded: it was in flight, or its answer on
+        # the way to the journal, which on a busy machine takes its time
+        for (began, _), (again_at, _) in pairwise(sorted(calls)):
+            assert any(began - 0.1 <= kill <= again_at for kill in kills), name
     assert sum(map(len, ledger.calls.values())) - sum(len(calls) - 1 for calls in again.values()) == steps
     print(f"{width} x {STEPS}: {steps} steps, {len(kills)} kills, {len(again)} calls cut in flight")
