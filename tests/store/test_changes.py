@@ -141,6 +141,21 @@ async def test_with_its_quorum_a_round_gives_the_rest_a_while_and_then_cuts_it(
     assert await store.audit(goal) == []
 
 
+async def test_many_are_cut_in_several_looks(store: Store, driver: Driver, clock: Clock) -> None:
+    goal = await driver.submit(stragglers=LATE.model_copy(update={"quorum": 0.1}))
+    refs = await driver.plan(goal, 70)
+    for ref in refs[:7]:
+        await driver.do(ref)
+    clock.forward(61)
+    verify = JobRef.of(goal, 1, "verify")
+    assert await store.start(verify) is Start.BUSY and verify in await driver.due()
+    await driver.audit(goal)
+    assert isinstance(await store.start(verify), Attempt)
+    states = [job.state for job in (await store.jobs(goal, 1)).values() if job.kind == "subtask"]
+    assert (states.count(JobState.CUT), states.count(JobState.DONE)) == (63, 7)
+    assert await store.audit(goal) == []
+
+
 async def test_nobody_is_late_while_the_goal_is_paused(store: Store, driver: Driver, clock: Clock) -> None:
     goal, _, slow = await hurried(store, driver, clock)
     verify = JobRef.of(goal, 1, "verify")
