@@ -214,3 +214,31 @@ def test_checks_that_cannot_be_are_refused_when_they_are_submitted(house: House)
         assert answer.json()["errors"][0]["field"].startswith("criteria.0.check")
     waits = httpx.post(f"{house.url}/v1/goals", json={"objective": "x", "wait_for": {"kind": "http"}})
     assert waits.status_code == 422 and "needs 'url'" in waits.json()["detail"]
+
+
+def test_a_drafted_command_and_a_command_of_a_sub_agent_where_models_may_run_some(
+    tmp_path_factory: pytest.TempPathFactory, model: ScriptedModel
+) -> None:
+    told: list[str] = []
+    drafted = [{"text": "there", "check": {"kind": "command", "command": "grep text out.md"}}]
+
+    def worker(call: Call) -> Answer:
+        if call.turn == 0:
+            return says("", ("run_command", {"command": "echo text > out.md; echo x > other.md"}))
+        told.append(str(call.messages[-1]["content"]))
+        return digest("by command", artifacts=["out.md"])
+
+    def planner(call: Call) -> Answer:
+        return plan(subtask("write it", write_scope=["out.md"]), criteria=drafted)
+
+    model.on("[commands]", by_role(planner=planner, worker=worker))
+    house = House(tmp_path_factory.mktemp("commands"), model_url=model.url, workers=1, PURSUIT_COMMANDS="all")
+    house.start()
+    try:
+        done = house.until(house.submit("Write it by command [commands]"))
+        assert "put back as it was: other.md" in told[0]
+        assert done["criteria_by"] == "planner" and done["criteria"][0]["evidence"]["output"] == "exit code 0\ntext"
+        with house.client() as client:
+            assert [a["path"] for a in client.artifacts(done["id"])] == ["out.md"]
+    finally:
+        house.stop()

@@ -20,7 +20,7 @@ from worker.roles.agent import Assignment, Loop, OutOfBudget
 from worker.roles.closing import closing_report
 from worker.roles.outcome import Outcome
 from worker.roles.replaying import converse
-from worker.roles.view import OTHER_MODEL, STOP, planner_view, stalled_question
+from worker.roles.view import STOP, model_of, planner_view, stalled_question
 from worker.roles.waits import WAITS_MOST, begin, refused, waited
 from worker.runtime import Runtime
 from worker.tools import Effect
@@ -52,8 +52,7 @@ async def plan_round(runtime: Runtime, attempt: Attempt, goal: Goal) -> tuple[Lo
     """Asks the model for a plan that may start. Raises PlanBlocked, Waiting and what the loop raises."""
     start = await _start(runtime, attempt, goal)
     tools = await runtime.tools_for(goal)
-    name = goal.models.fallback if goal.models.fallback and goal.streak.quiet >= OTHER_MODEL else goal.models.planner
-    model = runtime.models.of(name, "planner")
+    model = runtime.models.of(model_of(goal, goal.models.planner), "planner")
     view = await planner_view(runtime.store, goal)
     view["tools"] = {tool.name: tool.description for tool in tools.values()}
     view["waited"] = start.waited or None

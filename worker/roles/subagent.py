@@ -16,7 +16,7 @@ from worker.recording import Ended, replayed
 from worker.roles.agent import Assignment, GaveUp, Loop, OutOfBudget
 from worker.roles.outcome import Outcome
 from worker.roles.replaying import converse
-from worker.roles.view import working_model
+from worker.roles.view import model_of
 from worker.runtime import Runtime
 
 #: tools that each sub-agent has, whatever its brief names
@@ -41,7 +41,7 @@ async def _carry_out(
         await asyncio.to_thread(workspace.restore, recorded(journal))
     scope = brief.write_scope or (f"subtasks/{attempt.ref.job}",)
     wanted = set(brief.tools)
-    model = runtime.models.of(working_model(goal), "subagent")
+    model = runtime.models.of(model_of(goal, goal.models.subagent), "subagent")
     data = {
         "subtask": attempt.ref.job,
         "round": goal.round,

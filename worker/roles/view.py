@@ -56,9 +56,9 @@ def contract_view(contract: Contract) -> dict[str, Any]:
     }
 
 
-def working_model(goal: Goal) -> str:
-    """Who carries out subtasks: after quiet rounds another model, where one is set."""
-    return goal.models.fallback if goal.models.fallback and goal.streak.quiet >= OTHER_MODEL else goal.models.subagent
+def model_of(goal: Goal, own: str) -> str:
+    """Who plans or works: the role's own model, or after quiet rounds another one, where one is set."""
+    return goal.models.fallback if goal.models.fallback and goal.streak.quiet >= OTHER_MODEL else own
 
 
 async def planner_view(store: Store, goal: Goal) -> dict[str, Any]:
